@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The interface between the executor and one kind of device. Only the folder backends/ knows what a
+// device is; the executor knows streams by index, and when they are done.
+#pragma once
+
+#include <streamgate/policies/op_class.h>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace streamgate::executor {
+
+/// The index of a slot in the stream pool, and of the device queue behind it.
+using StreamIndex = std::size_t;
+
+/// Which libtorch, device, driver and OS this is. Measured limits hold for one provenance only.
+/// Empty fields are unknown or do not apply.
+struct Provenance {
+  std::string backend;
+  std::string libtorch;   ///< Version of the library that is loaded, not of the headers.
+  std::string device;
+  std::string driver;
+  std::string os;
+  friend bool operator==(const Provenance&, const Provenance&) = default;
+};
+
+/// Told, once, that the work encoded on a stream is done. Called on any thread, perhaps one of the
+/// driver's: an implementation must not call the device and must not throw.
+class StreamDone {
+ public:
+  virtual void on_stream_done() noexcept = 0;
+
+ protected:
+  ~StreamDone() = default;
+};
+
+enum class Progress : std::uint8_t { kDone, kPending };
+
+/// One device and its streams.
+///
+/// Thread-safety: as said at each function; distinct streams may be used from distinct threads.
+/// Ownership: the executor owns the backend and outlives every call. Blocking: only where said.
+/// Failure: initialise and open_stream throw std::runtime_error that says what and the remedy;
+/// nothing else throws.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  [[nodiscard]] virtual std::string_view name() const noexcept = 0;
+
+  /// Called once, on the thread that constructs the executor, before anything else.
+  virtual void initialise(std::size_t intra_op_threads) = 0;
+
+  [[nodiscard]] virtual Provenance provenance() const = 0;
+
+  /// The most streams that the device offers.
+  [[nodiscard]] virtual std::size_t max_streams() const noexcept = 0;
+
+  /// What a closure without an explicit class is treated as here.
+  [[nodiscard]] virtual policies::OpClassSet default_class() const noexcept = 0;
+
+  /// Called on a worker of the arena when it joins and when it leaves.
+  virtual void bind_worker() noexcept = 0;
+  virtual void unbind_worker() noexcept = 0;
+
+  /// Called at most once a stream, by the thread that holds its lease.
+  virtual void open_stream(StreamIndex stream) = 0;
+
+  /// Makes the stream current on the calling thread, and takes that back. `on_worker` says that
+  /// bind_worker has been called on this thread. Calls come in pairs on one thread and may nest.
+  enum class Thread : std::uint8_t { kWorker, kCaller };
+  virtual void enter(StreamIndex stream, Thread thread) noexcept = 0;
+  virtual void leave(StreamIndex stream, Thread thread) noexcept = 0;
+
+  /// kDone: everything encoded on the stream has finished. kPending: `done` will be told, exactly
+  /// once, when it has; it must live until then.
+  [[nodiscard]] virtual Progress notify_when_done(StreamIndex stream, StreamDone& done) noexcept = 0;
+
+  /// Waits until the stream is idle; false when the deadline came first.
+  [[nodiscard]] virtual bool synchronize(StreamIndex stream,
+                                         std::chrono::steady_clock::time_point deadline) noexcept = 0;
+};
+
+/// The backend of that name ("cpu", "inline"). Throws std::invalid_argument that names the
+/// backends of this build when there is no such backend in it.
+[[nodiscard]] std::unique_ptr<Backend> make_backend(std::string_view name);
+
+/// The backends of this build.
+[[nodiscard]] std::vector<std::string_view> backends();
+
+}  // namespace streamgate::executor

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The inbox, the lines, and the order.
+#include <streamgate/executor/internal/admission_queue.h>
+
+#include <bit>
+#include <cassert>
+
+namespace streamgate::executor {
+namespace {
+
+/// Stands in the inbox for "closed"; never followed.
+QueueLinks closed_mark;
+
+}  // namespace
+
+AdmissionQueue::AdmissionQueue(std::size_t max_tasks, std::size_t max_bytes) noexcept
+    : max_tasks_(max_tasks), max_bytes_(max_bytes) {}
+
+AdmissionQueue::~AdmissionQueue() { assert(tasks() == 0 && "a queued task would be lost"); }
+
+AdmissionQueue::Push AdmissionQueue::reserve(std::size_t cost_bytes) noexcept {
+  // Sequentially consistent, like tasks(): a release that finds no waiting task here was followed
+  // by this submission's look at the gate (see gate.cc).
+  if (tasks_.fetch_add(1, std::memory_order_seq_cst) >= max_tasks()) {
+    tasks_.fetch_sub(1, std::memory_order_seq_cst);
+    return Push::kQueueFull;
+  }
+  if (cost_bytes == 0) return Push::kAccepted;
+  std::size_t bytes = bytes_.load(std::memory_order_relaxed);
+  do {
+    if (bytes > max_bytes() || cost_bytes > max_bytes() - bytes) {
+      tasks_.fetch_sub(1, std::memory_order_seq_cst);
+      return Push::kBytesFull;
+    }
+  } while (!bytes_.compare_exchange_weak(bytes, bytes + cost_bytes, std::memory_order_relaxed));
+  return Push::kAccepted;
+}
+
+void AdmissionQueue::unreserve(std::size_t cost_bytes) noexcept {
+  if (cost_bytes != 0) bytes_.fetch_sub(cost_bytes, std::memory_order_relaxed);
+  tasks_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+bool AdmissionQueue::push(TaskNode& node) noexcept {
+  QueueLinks* head = inbox_.load(std::memory_order_relaxed);
+  do {
+    if (head == &closed_mark) return false;
+    node.next = head;
+    // Release: pairs with the acquire in sort_inbox; the node is whole before it is seen.
+  } while (!inbox_.compare_exchange_weak(head, &node, std::memory_order_seq_cst,
+                                         std::memory_order_relaxed));
+  return true;
+}
+
+bool AdmissionQueue::inbox_empty() const noexcept {
+  const QueueLinks* head = inbox_.load(std::memory_order_seq_cst);
+  return head == nullptr || head == &closed_mark;
+}
+
+void AdmissionQueue::set_bounds(std::size_t max_tasks, std::size_t max_bytes) noexcept {
+  max_tasks_.store(max_tasks, std::memory_order_relaxed);
+  max_bytes_.store(max_bytes, std::memory_order_relaxed);
+}
+
+void AdmissionQueue::sort_inbox(NodeChain& cancelled, NodeChain& discarded) noexcept {
+  if (inbox_empty()) return;
+  QueueLinks* newest = inbox_.exchange(nullptr, std::memory_order_seq_cst);
+  // Not closed: close() empties the inbox under the lock that is held here.
+  QueueLinks* oldest = nullptr;
+  while (newest != nullptr) {
+    QueueLinks* const older = newest->next;
+    newest->next = oldest;
+    oldest = newest;
+    newest = older;
+  }
+  while (oldest != nullptr) {
+    auto& node = *static_cast<TaskNode*>(oldest);
+    oldest = oldest->next;
+    TaskNode::Phase inbox = TaskNode::Phase::kInbox;
+    if (!node.phase.compare_exchange_strong(inbox, TaskNode::Phase::kQueued,
+                                            std::memory_order_seq_cst)) {
+      // Cancelled while in the inbox, by a thread that did not need the lock for it.
+      unreserve(node.cost_bytes);
+      discarded.push(node);
+      continue;
+    }
+    // A stop_token may have fired before the task was ready to be claimed: then it only left word.
+    if (node.cancel_requested.load(std::memory_order_seq_cst) &&
+        node.claim(TaskNode::Phase::kQueued)) {
+      unreserve(node.cost_bytes);
+      cancelled.push(node);
+      continue;
+    }
+    node.sequence = sequence_++;
+    insert(node);
+  }
+}
+
+void AdmissionQueue::insert(TaskNode& node) noexcept {
+  Line& place = line(node);
+  if (node.deadline == Clock::time_point::max()) {
+    place.fifo.push_back(node);
+  } else {
+    place.tree.insert(node);
+  }
+  const std::size_t lane = node.classes.lane();
+  filled_[priority(node)][door(node)] |= 1U << lane;
+  count(lane, 1);
+  node.linked = true;
+}
+
+void AdmissionQueue::unlink(TaskNode& node) noexcept {
+  Line& place = line(node);
+  if (node.deadline == Clock::time_point::max()) {
+    place.fifo.erase(place.fifo.iterator_to(node));
+  } else {
+    place.tree.erase(place.tree.iterator_to(node));
+  }
+  const std::size_t lane = node.classes.lane();
+  if (place.empty()) filled_[priority(node)][door(node)] &= ~(1U << lane);
+  count(lane, ~std::size_t{0});
+  node.linked = false;
+}
+
+void AdmissionQueue::count(std::size_t lane, std::size_t change) noexcept {
+  // A load and a store: only the holder of the lock writes.
+  ordered_[lane].store(ordered_[lane].load(std::memory_order_relaxed) + change,
+                       std::memory_order_relaxed);
+}
+
+TaskNode* AdmissionQueue::best(unsigned blocked_lanes, Doors doors) const noexcept {
+  for (std::size_t p = kPriorities; p-- > 0;) {
+    const TaskNode* found = nullptr;
+    for (std::size_t d = doors == Doors::kRunOnly ? 1 : 0; d < kDoors; ++d) {
+      for (unsigned lanes = filled_[p][d] & ~blocked_lanes; lanes != 0; lanes &= lanes - 1) {
+        const TaskNode& first =
+            lines_[p][d][static_cast<std::size_t>(std::countr_zero(lanes))].first();
+        if (found == nullptr || internal::EarlierDeadline{}(first, *found)) found = &first;
+      }
+    }
+    if (found != nullptr) return const_cast<TaskNode*>(found);
+  }
+  return nullptr;
+}
+
+TaskNode* AdmissionQueue::worst_below(Priority limit) const noexcept {
+  for (std::size_t p = 0; p < static_cast<std::size_t>(limit); ++p) {
+    const TaskNode* found = nullptr;
+    for (std::size_t d = 0; d < kDoors; ++d) {
+      for (unsigned lanes = filled_[p][d]; lanes != 0; lanes &= lanes - 1) {
+        const TaskNode& last =
+            lines_[p][d][static_cast<std::size_t>(std::countr_zero(lanes))].last();
+        if (found == nullptr || internal::EarlierDeadline{}(*found, last)) found = &last;
+      }
+    }
+    if (found != nullptr) return const_cast<TaskNode*>(found);
+  }
+  return nullptr;
+}
+
+namespace {
+
+/// Calls visit with the first deadline of every line that has one.
+template <typename Lines, typename Visit>
+void each_earliest(const Lines& lines, Visit visit) {
+  for (const auto& doors : lines) {
+    for (const auto& lanes : doors) {
+      for (const auto& line : lanes) {
+        if (!line.tree.empty()) visit(*line.tree.begin());
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TaskNode* AdmissionQueue::expired(Clock::time_point now) const noexcept {
+  const TaskNode* found = nullptr;
+  each_earliest(lines_, [&](const TaskNode& node) {
+    if (node.deadline <= now) found = &node;
+  });
+  return const_cast<TaskNode*>(found);
+}
+
+Clock::time_point AdmissionQueue::next_deadline() const noexcept {
+  Clock::time_point earliest = Clock::time_point::max();
+  each_earliest(lines_, [&](const TaskNode& node) {
+    if (node.deadline < earliest) earliest = node.deadline;
+  });
+  return earliest;
+}
+
+bool AdmissionQueue::take(TaskNode& node) noexcept {
+  unlink(node);
+  unreserve(node.cost_bytes);
+  if (node.claim(TaskNode::Phase::kQueued)) return true;
+  ++to_withdraw_;
+  return false;
+}
+
+void AdmissionQueue::withdraw(TaskNode& node) noexcept {
+  if (node.linked) {
+    unlink(node);
+    unreserve(node.cost_bytes);
+  } else {
+    --to_withdraw_;
+  }
+}
+
+bool AdmissionQueue::make_room(Priority limit, std::size_t cost_bytes, NodeChain& shed) noexcept {
+  std::size_t freed_tasks = 0;
+  std::size_t freed_bytes = 0;
+  NodeChain victims;
+  const auto enough = [&] {
+    const std::size_t left_bytes = bytes() - freed_bytes;
+    return tasks() - freed_tasks < max_tasks() && left_bytes <= max_bytes() &&
+           cost_bytes <= max_bytes() - left_bytes;
+  };
+  while (!enough()) {
+    TaskNode* const worst = worst_below(limit);
+    if (worst == nullptr) {
+      // The last one taken out was the first of them in order, so this restores the order.
+      while (!victims.empty()) insert(victims.pop());
+      return false;
+    }
+    unlink(*worst);
+    freed_tasks += 1;
+    freed_bytes += worst->cost_bytes;
+    victims.push(*worst);
+  }
+  tasks_.fetch_sub(freed_tasks, std::memory_order_seq_cst);
+  bytes_.fetch_sub(freed_bytes, std::memory_order_relaxed);
+  tasks_.fetch_add(1, std::memory_order_seq_cst);
+  bytes_.fetch_add(cost_bytes, std::memory_order_relaxed);
+  while (!victims.empty()) {
+    TaskNode& victim = victims.pop();
+    if (victim.claim(TaskNode::Phase::kQueued)) {
+      shed.push(victim);
+    } else {
+      ++to_withdraw_;
+    }
+  }
+  return true;
+}
+
+void AdmissionQueue::close(NodeChain& cancelled, NodeChain& discarded) noexcept {
+  for (;;) {
+    sort_inbox(cancelled, discarded);
+    QueueLinks* expected = nullptr;
+    if (inbox_.compare_exchange_strong(expected, &closed_mark, std::memory_order_seq_cst) ||
+        expected == &closed_mark) {
+      return;
+    }
+  }
+}
+
+}  // namespace streamgate::executor

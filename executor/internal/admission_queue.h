@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where admitted-to-be tasks wait, in the order in which they shall go: priority, then deadline,
+// then arrival. It orders and bounds; it knows neither gate nor clock, so that a simulation uses
+// the same one.
+#pragma once
+
+#include <streamgate/executor/task.h>
+#include <streamgate/policies/config.h>
+
+#include <boost/intrusive/list.hpp>
+#include <boost/intrusive/set.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+namespace streamgate::executor {
+
+/// A chain of nodes through QueueLinks::next, owned by whoever holds its head.
+class NodeChain {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+  void push(TaskNode& node) noexcept {
+    node.next = head_;
+    head_ = &node;
+  }
+  [[nodiscard]] TaskNode& pop() noexcept {
+    auto* node = static_cast<TaskNode*>(head_);
+    head_ = node->next;
+    return *node;
+  }
+
+ private:
+  QueueLinks* head_ = nullptr;
+};
+
+namespace internal {
+
+template <typename Node>
+struct ListTraits {
+  using node = QueueLinks;
+  using node_ptr = QueueLinks*;
+  using const_node_ptr = const QueueLinks*;
+  static node_ptr get_next(const_node_ptr n) { return n->next; }
+  static void set_next(node_ptr n, node_ptr next) { n->next = next; }
+  static node_ptr get_previous(const_node_ptr n) { return n->previous; }
+  static void set_previous(node_ptr n, node_ptr previous) { n->previous = previous; }
+};
+
+template <typename Node>
+struct TreeTraits {
+  using node = QueueLinks;
+  using node_ptr = QueueLinks*;
+  using const_node_ptr = const QueueLinks*;
+  using color = bool;
+  static node_ptr get_parent(const_node_ptr n) { return n->parent; }
+  static void set_parent(node_ptr n, node_ptr parent) { n->parent = parent; }
+  static node_ptr get_left(const_node_ptr n) { return n->previous; }
+  static void set_left(node_ptr n, node_ptr left) { n->previous = left; }
+  static node_ptr get_right(const_node_ptr n) { return n->next; }
+  static void set_right(node_ptr n, node_ptr right) { n->next = right; }
+  static color get_color(const_node_ptr n) { return n->red; }
+  static void set_color(node_ptr n, color c) { n->red = c; }
+  static color black() { return false; }
+  static color red() { return true; }
+};
+
+template <typename Traits>
+struct TaskTraits {
+  using node_traits = Traits;
+  using node_ptr = QueueLinks*;
+  using const_node_ptr = const QueueLinks*;
+  using value_type = TaskNode;
+  using pointer = TaskNode*;
+  using const_pointer = const TaskNode*;
+  static constexpr boost::intrusive::link_mode_type link_mode = boost::intrusive::normal_link;
+  static node_ptr to_node_ptr(value_type& value) { return &value; }
+  static const_node_ptr to_node_ptr(const value_type& value) { return &value; }
+  static pointer to_value_ptr(node_ptr n) { return static_cast<TaskNode*>(n); }
+  static const_pointer to_value_ptr(const_node_ptr n) { return static_cast<const TaskNode*>(n); }
+};
+
+struct EarlierDeadline {
+  bool operator()(const TaskNode& a, const TaskNode& b) const noexcept {
+    return a.deadline != b.deadline ? a.deadline < b.deadline : a.sequence < b.sequence;
+  }
+};
+
+}  // namespace internal
+
+/// The waiting tasks of one device.
+///
+/// Thread-safety: push, tasks, bytes and must_wait are lock-free and thread-safe; everything marked
+/// "REQUIRES: lock" is called with mutex() held. Ownership: holds nodes by pointer; a node stays
+/// until it is taken out. Blocking: only mutex(), and nobody runs user code under it.
+/// Failure: push says why not.
+///
+/// A submission is one compare-exchange onto the inbox. Whoever holds the lock next moves the inbox
+/// into the lanes: for each op class set, door and priority a FIFO of tasks without a deadline (the
+/// common case, constant time) and a tree of those with one.
+class AdmissionQueue {
+ public:
+  enum class Push : std::uint8_t { kAccepted, kQueueFull, kBytesFull, kClosed };
+
+  AdmissionQueue(std::size_t max_tasks, std::size_t max_bytes) noexcept;
+  ~AdmissionQueue();
+  AdmissionQueue(const AdmissionQueue&) = delete;
+  AdmissionQueue& operator=(const AdmissionQueue&) = delete;
+
+  /// Reserves room for a task in tasks and bytes, or says which is short.
+  [[nodiscard]] Push reserve(std::size_t cost_bytes) noexcept;
+  void unreserve(std::size_t cost_bytes) noexcept;
+  /// Puts a task for which room is reserved into the inbox; false, with nothing done, once closed.
+  [[nodiscard]] bool push(TaskNode& node) noexcept;
+
+  [[nodiscard]] std::size_t tasks() const noexcept { return tasks_.load(std::memory_order_seq_cst); }
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::size_t max_tasks() const noexcept {
+    return max_tasks_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::size_t max_bytes() const noexcept {
+    return max_bytes_.load(std::memory_order_relaxed);
+  }
+  void set_bounds(std::size_t max_tasks, std::size_t max_bytes) noexcept;
+  /// Tasks of that lane that have their place; those still in the inbox are not counted.
+  [[nodiscard]] std::size_t ordered(std::size_t lane) const noexcept {
+    return ordered_[lane].load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool inbox_empty() const noexcept;
+
+  [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
+
+  /// Moves the inbox into the lanes. Tasks that were ended or asked to end on the way are not
+  /// queued: those that another thread has ended already go to `discarded`, those that were asked
+  /// to, claimed, to `cancelled`. REQUIRES: lock.
+  void sort_inbox(NodeChain& cancelled, NodeChain& discarded) noexcept;
+
+  /// Which doors best may choose from.
+  enum class Doors : std::uint8_t { kBoth, kRunOnly };
+  /// The first task in order whose lane is not in `blocked_lanes` (bits), or null. It stays queued.
+  /// REQUIRES: lock.
+  [[nodiscard]] TaskNode* best(unsigned blocked_lanes, Doors doors) const noexcept;
+
+  /// Makes room for a task of that priority and cost, and reserves it, by taking out tasks of lower
+  /// priority, the last in order first, to `shed`, claimed. False, with nothing changed, when even
+  /// all of them would not do. REQUIRES: lock.
+  [[nodiscard]] bool make_room(Priority priority, std::size_t cost_bytes, NodeChain& shed) noexcept;
+
+  /// Any task whose deadline is not after `now`, or null. REQUIRES: lock.
+  [[nodiscard]] TaskNode* expired(Clock::time_point now) const noexcept;
+  /// The earliest deadline; time_point::max() when none waits. REQUIRES: lock.
+  [[nodiscard]] Clock::time_point next_deadline() const noexcept;
+
+  /// Takes a task out that has its place, gives its room back, and says whether the caller claimed
+  /// it. If not, somebody else has, to cancel it, and will come for it with withdraw.
+  /// REQUIRES: lock.
+  [[nodiscard]] bool take(TaskNode& node) noexcept;
+  /// Takes a task out that the caller claimed before it had the lock. REQUIRES: lock.
+  void withdraw(TaskNode& node) noexcept;
+  /// Nothing is queued, and no withdraw is still to come. REQUIRES: lock.
+  [[nodiscard]] bool quiet() const noexcept { return tasks() == 0 && to_withdraw_ == 0; }
+
+  /// Sorts the inbox a last time; from now on push says no. REQUIRES: lock.
+  void close(NodeChain& cancelled, NodeChain& discarded) noexcept;
+
+ private:
+  static constexpr std::size_t kDoors = 2;
+  using Fifo = boost::intrusive::list<
+      TaskNode, boost::intrusive::value_traits<internal::TaskTraits<internal::ListTraits<TaskNode>>>,
+      boost::intrusive::constant_time_size<false>>;
+  using Tree = boost::intrusive::multiset<
+      TaskNode, boost::intrusive::value_traits<internal::TaskTraits<internal::TreeTraits<TaskNode>>>,
+      boost::intrusive::compare<internal::EarlierDeadline>,
+      boost::intrusive::constant_time_size<false>>;
+  struct Line {
+    Fifo fifo;
+    Tree tree;
+    [[nodiscard]] bool empty() const noexcept { return fifo.empty() && tree.empty(); }
+    [[nodiscard]] const TaskNode& first() const noexcept {
+      return tree.empty() ? fifo.front() : *tree.begin();
+    }
+    [[nodiscard]] const TaskNode& last() const noexcept {
+      return fifo.empty() ? *tree.rbegin() : fifo.back();
+    }
+  };
+
+  [[nodiscard]] Line& line(const TaskNode& node) noexcept {
+    return lines_[priority(node)][door(node)][node.classes.lane()];
+  }
+  static std::size_t priority(const TaskNode& n) noexcept { return static_cast<std::size_t>(n.priority); }
+  static std::size_t door(const TaskNode& n) noexcept { return static_cast<std::size_t>(n.door); }
+  void insert(TaskNode& node) noexcept;
+  void unlink(TaskNode& node) noexcept;
+  [[nodiscard]] TaskNode* worst_below(Priority priority) const noexcept;
+  void count(std::size_t lane, std::size_t change) noexcept;
+
+  // Written by every submission, so apart from what only the holder of the lock writes.
+  alignas(64) std::atomic<QueueLinks*> inbox_{nullptr};
+  alignas(64) std::atomic<std::size_t> tasks_{0};
+  std::atomic<std::size_t> bytes_{0};
+  std::atomic<std::size_t> max_tasks_;
+  std::atomic<std::size_t> max_bytes_;
+  alignas(64) std::mutex mutex_;
+  std::array<std::atomic<std::size_t>, policies::kLanes> ordered_{};
+  std::uint64_t sequence_ = 0;
+  std::size_t to_withdraw_ = 0;
+  /// A bit for each lane that has tasks, by priority and door: what best looks at first.
+  std::array<std::array<unsigned, kDoors>, kPriorities> filled_{};
+  std::array<std::array<std::array<Line, policies::kLanes>, kDoors>, kPriorities> lines_;
+};
+
+}  // namespace streamgate::executor

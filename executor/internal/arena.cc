@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tickets, and the workers' binding.
+#include <streamgate/executor/internal/arena.h>
+
+#include <streamgate/executor/internal/thread_name.h>
+
+#include <oneapi/tbb/global_control.h>
+
+#include <cassert>
+#include <optional>
+#include <string>
+
+namespace streamgate::executor {
+namespace {
+
+using oneapi::tbb::global_control;
+
+/// TBB caps the workers of a process at one less than its cores, and the smallest global_control
+/// in force wins. So all arenas of a process share one control of ours, made anew for their sum.
+class WorkerBudget {
+ public:
+  static WorkerBudget& instance() {
+    // Never destroyed: an executor may end during exit, after static destructors have begun.
+    static auto* const budget = new WorkerBudget;
+    return *budget;
+  }
+
+  /// Whether TBB's limit had to be raised for these.
+  bool add(std::size_t workers) {
+    const std::lock_guard lock(mutex_);
+    workers_ += workers;
+    return apply();
+  }
+
+  void remove(std::size_t workers) {
+    const std::lock_guard lock(mutex_);
+    workers_ -= workers;
+    apply();
+  }
+
+ private:
+  bool apply() {
+    control_.reset();
+    if (workers_ == 0) return false;
+    const std::size_t needed = workers_ + 1;  // TBB counts the main thread, too.
+    const bool short_of = global_control::active_value(global_control::max_allowed_parallelism) < needed;
+    if (short_of) control_.emplace(global_control::max_allowed_parallelism, needed);
+    return short_of;
+  }
+
+  std::mutex mutex_;
+  std::size_t workers_ = 0;
+  std::optional<global_control> control_;
+};
+
+}  // namespace
+
+class Arena::Binder final : public oneapi::tbb::task_scheduler_observer {
+ public:
+  Binder(oneapi::tbb::task_arena& arena, Backend& backend)
+      : oneapi::tbb::task_scheduler_observer(arena), backend_(backend) {
+    observe(true);
+  }
+  ~Binder() override { observe(false); }
+  Binder(const Binder&) = delete;
+  Binder& operator=(const Binder&) = delete;
+
+  void on_scheduler_entry(bool is_worker) override {
+    if (!is_worker) return;
+    const std::lock_guard lock(mutex_);
+    ++inside_;
+    name_before() = thread_name();
+    set_thread_name("sg-worker-" +
+                    std::to_string(oneapi::tbb::this_task_arena::current_thread_index()));
+    backend_.bind_worker();
+  }
+
+  void on_scheduler_exit(bool is_worker) override {
+    if (!is_worker) return;
+    const std::lock_guard lock(mutex_);
+    backend_.unbind_worker();
+    set_thread_name(name_before());
+    --inside_;
+    left_.notify_all();
+  }
+
+  /// Workers stay a moment after their last ticket; while observed, each is unbound as it leaves.
+  void wait_left(std::chrono::steady_clock::time_point deadline) {
+    std::unique_lock lock(mutex_);
+    left_.wait_until(lock, deadline, [&] { return inside_ == 0; });
+  }
+
+ private:
+  static std::string& name_before() {
+    thread_local std::string name;
+    return name;
+  }
+
+  Backend& backend_;
+  std::mutex mutex_;
+  std::condition_variable left_;
+  std::size_t inside_ = 0;
+};
+
+Arena::Arena(std::size_t threads, Backend& backend, WorkSource& source)
+    : threads_(threads),
+      source_(source),
+      raised_global_limit_(WorkerBudget::instance().add(threads)),
+      // No slot is reserved for threads of the user's: they never join this arena.
+      arena_(static_cast<int>(threads), 0) {
+  assert(threads >= 1 && threads <= kTickets);
+  arena_.initialize();
+  binder_ = std::make_unique<Binder>(arena_, backend);
+}
+
+Arena::~Arena() {
+  assert(tickets() == 0);
+  constexpr std::chrono::seconds kLongEnoughForWorkersToLeave{2};
+  binder_->wait_left(std::chrono::steady_clock::now() + kLongEnoughForWorkersToLeave);
+  binder_.reset();
+  arena_.terminate();
+  WorkerBudget::instance().remove(threads_);
+}
+
+bool Arena::call() noexcept {
+  std::uint32_t state = state_.load(std::memory_order_seq_cst);
+  for (;;) {
+    const bool free = (state & kTickets) < threads_;
+    if (!free && (state & kAgain) != 0) return false;
+    const std::uint32_t wanted = free ? state + 1 : state | kAgain;
+    if (!state_.compare_exchange_weak(state, wanted, std::memory_order_seq_cst)) continue;
+    if (!free) return false;
+    arena_.enqueue([this]() noexcept { serve(); });
+    return true;
+  }
+}
+
+void Arena::serve() noexcept {
+  for (;;) {
+    while (source_.work_once()) {
+    }
+    std::uint32_t state = state_.load(std::memory_order_seq_cst);
+    for (;;) {
+      if ((state & kAgain) != 0) {
+        state_.fetch_and(~kAgain, std::memory_order_seq_cst);
+        break;  // Look again.
+      }
+      if ((state & kStopping) != 0) {
+        // The one who waits may end this arena as soon as it has the lock.
+        const std::lock_guard lock(mutex_);
+        state_.fetch_sub(1, std::memory_order_seq_cst);
+        left_.notify_all();
+        return;
+      }
+      // The last touch: after this the arena may be gone.
+      if (state_.compare_exchange_weak(state, state - 1, std::memory_order_seq_cst)) return;
+    }
+  }
+}
+
+bool Arena::wait_idle(std::chrono::steady_clock::time_point deadline) {
+  state_.fetch_or(kStopping, std::memory_order_seq_cst);
+  std::unique_lock lock(mutex_);
+  const bool idle = left_.wait_until(lock, deadline, [&] { return tickets() == 0; });
+  lock.unlock();
+  state_.fetch_and(~kStopping, std::memory_order_seq_cst);
+  return idle;
+}
+
+}  // namespace streamgate::executor

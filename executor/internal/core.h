@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What stands behind an Executor: it joins gate, queue, streams, arena and backend into the one way
+// that every task takes. Each of those is a part of its own; here is only what happens between them.
+#pragma once
+
+#include <streamgate/executor/backends/backend.h>
+#include <streamgate/executor/drain.h>
+#include <streamgate/executor/gate.h>
+#include <streamgate/executor/internal/admission_queue.h>
+#include <streamgate/executor/internal/arena.h>
+#include <streamgate/executor/internal/deadline_timer.h>
+#include <streamgate/executor/internal/recorder.h>
+#include <streamgate/executor/snapshot.h>
+#include <streamgate/executor/stream_pool.h>
+#include <streamgate/executor/task.h>
+#include <streamgate/policies/config.h>
+#include <streamgate/policies/limit_policy.h>
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace streamgate::executor {
+
+class CallerNode;
+
+/// Counts the threads that are inside an executor's functions, so that its end can wait for them.
+/// Striped, as every call passes here.
+class Visitors {
+ public:
+  class Visit {
+   public:
+    explicit Visit(Visitors& visitors) noexcept : count_(visitors.mine()) {
+      count_.fetch_add(1, std::memory_order_relaxed);
+    }
+    // Release: pairs with the acquire in none(); the visitor touches nothing afterwards.
+    ~Visit() { count_.fetch_sub(1, std::memory_order_release); }
+    Visit(const Visit&) = delete;
+    Visit& operator=(const Visit&) = delete;
+
+   private:
+    std::atomic<std::size_t>& count_;
+  };
+
+  [[nodiscard]] bool none() const noexcept;
+
+ private:
+  static constexpr std::size_t kStripes = 16;
+  struct alignas(64) Stripe {
+    std::atomic<std::size_t> count{0};
+  };
+  [[nodiscard]] std::atomic<std::size_t>& mine() noexcept;
+  std::array<Stripe, kStripes> stripes_;
+};
+
+/// The way of a task: submit or run -> admit -> execute -> finish.
+///
+/// A waiting task is never overlooked: whoever makes something startable (a submission, a permit
+/// or a lease given back, a raised limit) does so with sequentially consistent operations first and
+/// looks for waiting tasks, or calls the arena, afterwards; whoever finds nothing startable has
+/// announced its task before. So at least one of the two sees the other.
+///
+/// Lock order: nested_mutex_, then the queue's mutex; drain_mutex_ and policy mutexes are taken
+/// with no other held.
+class Core final : public WorkSource {
+ public:
+  using PolicyFactory = std::function<std::unique_ptr<policies::LimitPolicy>(
+      policies::OpClass, const policies::LimitPolicyOptions&)>;
+
+  Core(policies::Config config, std::unique_ptr<Backend> backend, const GateOptions& gate,
+       PolicyFactory make_policy);
+  ~Core();
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  /// What a task without an explicit class is treated as.
+  [[nodiscard]] policies::OpClassSet classify(
+      const std::optional<policies::OpClassSet>& explicit_class) const noexcept {
+    return explicit_class ? *explicit_class : default_class_;
+  }
+
+  /// Takes over a task of Door::kSubmit; it ends in one outcome.
+  void submit(TaskNode& node, const std::stop_token& stop) noexcept;
+  /// Runs a task of Door::kRun on this thread, at once or in its turn, and returns when it has
+  /// ended. Throws NestedWaitError.
+  [[nodiscard]] Outcome run(CallerNode& node, const std::stop_token& stop);
+
+  /// Future's waits, on a thread that is running `current`: makes `target` progress by running it
+  /// here, or returns false where it runs elsewhere and waiting for it is safe. Throws
+  /// NestedWaitError where it is not. After false, end_nested_wait must follow the wait.
+  [[nodiscard]] static bool help_or_prepare_wait(TaskNode& current, TaskNode& target);
+  static void end_nested_wait(TaskNode& current) noexcept;
+
+  /// The task that the calling thread is running, or null.
+  [[nodiscard]] static TaskNode* current_task() noexcept;
+
+  [[nodiscard]] CancelResult cancel(TaskNode& node) noexcept;
+  void stream_done(TaskNode& node) noexcept;
+
+  [[nodiscard]] DrainReport drain(Drain mode, Clock::time_point deadline);
+
+  /// Applies the live keys; returns the changed keys that wait for a restart.
+  std::vector<std::string_view> apply(const policies::Config& config);
+  void count_failed_reload() noexcept { reloads_failed_.fetch_add(1, std::memory_order_relaxed); }
+  std::size_t set_limit(policies::OpClass op_class, std::size_t limit) noexcept;
+  [[nodiscard]] policies::Config config() const;
+
+  [[nodiscard]] Snapshot snapshot() const;
+  [[nodiscard]] const Backend& backend() const noexcept { return *backend_; }
+
+  bool work_once() noexcept override;
+
+ private:
+  struct Admitted {
+    TaskNode* node = nullptr;
+    bool more = false;  ///< Another waiting task of the arena's could start now.
+  };
+  enum class Taker : std::uint8_t { kWorker, kOutside };
+
+  void end_without_run(TaskNode& node, Outcome outcome) noexcept;
+  void end_all(NodeChain& chain, Outcome outcome) noexcept;
+  void discard(NodeChain& chain) noexcept;
+
+  [[nodiscard]] std::optional<Outcome> enqueue(TaskNode& node) noexcept;
+  [[nodiscard]] std::optional<Outcome> enqueue_by_shedding(TaskNode& node) noexcept;
+  [[nodiscard]] Admitted admit(Taker taker) noexcept;
+  void dispatch() noexcept;
+  void after_release() noexcept {
+    if (queue_.tasks() != 0) dispatch();
+  }
+  [[nodiscard]] bool may_overtake(std::size_t lane) const noexcept;
+  [[nodiscard]] unsigned blocked_with(std::size_t lane, Gate::Refusal refusal) const noexcept;
+
+  [[nodiscard]] bool execute(TaskNode& node, Backend::Thread thread) noexcept;
+  [[nodiscard]] Outcome invoke(TaskNode& node, StreamIndex stream) noexcept;
+  void finish(TaskNode& node) noexcept;
+  void observe(const TaskNode& node, std::chrono::nanoseconds wait, std::chrono::nanoseconds run,
+               Clock::time_point now) noexcept;
+  void run_nested(TaskNode& node, TaskNode& outer) noexcept;
+  [[nodiscard]] bool run_in_turn(CallerNode& node) noexcept;
+
+  [[nodiscard]] Clock::time_point expire(Clock::time_point now) noexcept;
+  void note_progress() noexcept;
+  void cancel_queued() noexcept;
+
+  std::unique_ptr<Backend> backend_;
+  const policies::OpClassSet default_class_;
+  const std::thread::id constructor_;
+  const bool instrumented_;
+  std::atomic<policies::WhenFull> when_full_;
+
+  Gate gate_;
+  AdmissionQueue queue_;
+  StreamPool streams_;
+  Recorder recorder_;
+  Visitors visitors_;
+
+  struct PolicySlot {
+    std::mutex mutex;
+    std::unique_ptr<policies::LimitPolicy> policy;
+    std::atomic<bool> wants_observations{false};
+  };
+  PolicyFactory make_policy_;
+  std::array<PolicySlot, policies::kOpClasses> policies_;
+
+  mutable std::mutex config_mutex_;
+  policies::Config config_;
+  std::size_t intra_op_threads_;
+  std::atomic<std::uint64_t> reloads_applied_{0};
+  std::atomic<std::uint64_t> reloads_failed_{0};
+
+  std::atomic<bool> draining_{false};
+  std::atomic<bool> cancel_all_{false};
+  std::mutex drain_mutex_;
+  std::condition_variable drained_;
+
+  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<DeadlineTimer> timer_;
+};
+
+}  // namespace streamgate::executor

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The words of the outcomes.
+#include <streamgate/executor/outcome.h>
+
+#include <string>
+
+namespace streamgate::executor {
+namespace {
+
+struct Words {
+  std::string_view outcome;
+  std::string_view reason;
+};
+
+constexpr std::array<Words, kOutcomes> kWords = {{{"ok", ""},
+                                                  {"rejected", "queue_full"},
+                                                  {"rejected", "bytes_full"},
+                                                  {"rejected", "shed"},
+                                                  {"rejected", "shutdown"},
+                                                  {"rejected", "quarantined"},
+                                                  {"expired", ""},
+                                                  {"cancelled", ""},
+                                                  {"worker_died", ""},
+                                                  {"failed", ""}}};
+
+std::string describe(Outcome outcome) {
+  std::string text = "the task has no value: " + std::string(to_string(outcome));
+  if (is_rejected(outcome)) text += " (" + std::string(reason(outcome)) + ")";
+  return text;
+}
+
+}  // namespace
+
+std::string_view to_string(Outcome outcome) noexcept { return kWords[index_of(outcome)].outcome; }
+std::string_view reason(Outcome outcome) noexcept { return kWords[index_of(outcome)].reason; }
+
+OutcomeError::OutcomeError(Outcome outcome)
+    : std::runtime_error(describe(outcome)), outcome_(outcome) {}
+
+}  // namespace streamgate::executor

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What an executor knows about itself at one moment, as plain values: the one thing that metrics,
+// doctor and status pages read. No behaviour, and nothing of any exporter.
+#pragma once
+
+#include <streamgate/executor/outcome.h>
+#include <streamgate/policies/op_class.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace streamgate::executor {
+
+/// Upper bounds of the duration histograms: 1-2.5-5 steps from 1 us to 100 s. A duration counts in
+/// the first bucket whose bound is not below it; the last bucket, one past the bounds, is infinite.
+inline constexpr std::size_t kDurationBounds = 25;
+[[nodiscard]] const std::array<std::chrono::nanoseconds, kDurationBounds>& duration_bounds() noexcept;
+
+/// Counts of durations by bucket (not cumulative) and their sum.
+struct DurationHistogram {
+  std::array<std::uint64_t, kDurationBounds + 1> counts{};
+  std::chrono::nanoseconds sum{0};
+};
+
+/// Tasks of one lane, that is of one set of op classes (policies::OpClassSet::from_lane).
+struct LaneSnapshot {
+  std::array<std::uint64_t, kOutcomes> outcomes{};  ///< Ended tasks, by index_of(Outcome).
+  std::size_t queued = 0;
+  DurationHistogram wait;  ///< Submission to start, of tasks that ran.
+  DurationHistogram run;   ///< Start to the device's completion.
+};
+
+/// The gate of one op class.
+struct GateSnapshot {
+  std::size_t in_use = 0;
+  std::size_t limit = 0;
+  std::size_t ceiling = 0;
+  std::string policy;
+};
+
+struct Snapshot {
+  std::string backend;
+  std::array<LaneSnapshot, policies::kLanes> lanes;
+  std::array<GateSnapshot, policies::kOpClasses> gates;
+  struct Queue {
+    std::size_t tasks = 0;
+    std::size_t bytes = 0;
+    std::size_t max_tasks = 0;
+    std::size_t max_bytes = 0;
+  } queue;
+  struct Streams {
+    std::size_t slots = 0;
+    std::size_t opened = 0;
+    std::size_t leased = 0;
+    std::uint64_t exhausted = 0;  ///< Times that a task with a permit found no free stream.
+  } streams;
+  struct Arena {
+    std::size_t threads = 0;           ///< Workers that the arena may use.
+    std::size_t tickets = 0;           ///< Of them, those at work or called to it.
+    std::size_t intra_op_threads = 0;  ///< libtorch's share of each task.
+    bool raised_global_limit = false;  ///< Whether TBB's own limit on threads was in the way.
+  } arena;
+  struct Reloads {
+    std::uint64_t applied = 0;
+    std::uint64_t failed = 0;
+  } reloads;
+};
+
+}  // namespace streamgate::executor

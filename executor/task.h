@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A task: what the executor knows of one unit of work on its way from submission to its end, and
+// what the work itself sees of that while it runs. Users meet TaskOptions and TaskContext; TaskNode
+// is installed because the templates of Executor need it.
+#pragma once
+
+#include <streamgate/executor/backends/backend.h>
+#include <streamgate/executor/outcome.h>
+#include <streamgate/policies/op_class.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <string_view>
+
+namespace streamgate::executor {
+
+class Core;
+
+using Clock = std::chrono::steady_clock;
+
+/// Which of the waiting tasks goes first.
+enum class Priority : std::uint8_t { kLowest, kLow, kNormal, kHigh, kHighest };
+
+inline constexpr std::size_t kPriorities = 5;
+
+/// How a task wants to be treated. All fields have defaults; use designated initialisers.
+struct TaskOptions {
+  /// Nothing: the backend's default, which is the restrictive kernel+graph except on the CPU.
+  std::optional<policies::OpClassSet> op_class{};
+  Priority priority = Priority::kNormal;
+  /// The task expires when it has not started by then.
+  Clock::time_point deadline = Clock::time_point::max();
+  /// Cancels the task: at once while it waits, by TaskContext while it runs. Costs an allocation
+  /// of the standard library's only in the source that the caller made.
+  std::stop_token stop{};
+  /// What the task counts for in the queue's bound on bytes.
+  std::size_t cost_bytes = 0;
+  /// For logs and traces. The text must outlive the task; a literal does.
+  std::string_view name{};
+};
+
+/// Thrown by TaskContext::throw_if_cancelled: the task ends as kCancelled.
+struct Cancelled {};
+
+/// Thrown where a task would have to wait for something that may be waiting for the task: for the
+/// gate, or for a task that waits for this one. The remedy: Future::then, co_await, or an op class
+/// for the outer task that covers the inner one's.
+class NestedWaitError : public std::logic_error {
+ public:
+  using std::logic_error::logic_error;
+};
+
+class TaskNode;
+
+/// What a running task sees of itself. Confined to the task's thread and time.
+class TaskContext {
+ public:
+  TaskContext(const TaskNode& node, StreamIndex stream, const std::atomic<bool>& cancel_all) noexcept
+      : node_(node), stream_(stream), cancel_all_(cancel_all) {}
+
+  /// The slot of the stream that the task holds alone, and that is current on this thread.
+  [[nodiscard]] StreamIndex stream() const noexcept { return stream_; }
+  [[nodiscard]] Clock::time_point deadline() const noexcept;
+  [[nodiscard]] std::string_view name() const noexcept;
+  /// Whether Future::cancel, the stop_token or a drain has asked the task to leave.
+  [[nodiscard]] bool cancel_requested() const noexcept;
+  /// Throws Cancelled if so.
+  void throw_if_cancelled() const {
+    if (cancel_requested()) throw Cancelled{};
+  }
+
+ private:
+  const TaskNode& node_;
+  StreamIndex stream_;
+  const std::atomic<bool>& cancel_all_;  ///< The executor's: Drain::kCancelAll.
+};
+
+/// What a place in the queue needs; see internal/admission_queue.h. Not for users.
+struct QueueLinks {
+  QueueLinks* next = nullptr;      ///< Inbox: older submission. FIFO: younger. Tree: right.
+  QueueLinks* previous = nullptr;  ///< FIFO: older. Tree: left.
+  QueueLinks* parent = nullptr;    ///< Tree.
+  bool red = false;                ///< Tree.
+  bool linked = false;             ///< Whether it has a place in the lanes.
+};
+
+/// The executor's view of one task. Not for users.
+///
+/// Thread-safety: `phase` says who may touch the rest. Whoever moves it from kInbox or kQueued to
+/// kClaimed owns the task from then on; nobody else ends it.
+class TaskNode : public QueueLinks, public StreamDone {
+ public:
+  enum class Phase : std::uint8_t {
+    kInbox,    ///< Submitted; in no order yet.
+    kQueued,   ///< In its place in the queue; links belong to the queue's lock.
+    kClaimed,  ///< Somebody is about to run it, or to end it without running.
+    kRunning,
+    kEnded
+  };
+  /// Who runs it: a worker of the arena, or the caller of Executor::run on its own thread.
+  enum class Door : std::uint8_t { kSubmit, kRun };
+
+  TaskNode(const TaskOptions& options, policies::OpClassSet classes, Core& core, Door task_door)
+      : core(core),
+        deadline(options.deadline),
+        cost_bytes(options.cost_bytes),
+        name(options.name),
+        classes(classes),
+        priority(options.priority),
+        door(task_door) {}
+  TaskNode(const TaskNode&) = delete;
+  TaskNode& operator=(const TaskNode&) = delete;
+  virtual ~TaskNode() = default;
+
+  /// Runs the user's callable and keeps its value or exception. Does not publish them.
+  virtual Outcome invoke(TaskContext& context) noexcept = 0;
+  /// Publishes the outcome; for one that invoke did not return, it destroys the callable first.
+  /// The node may be gone when this returns.
+  virtual void publish(Outcome outcome) noexcept = 0;
+  /// For Door::kRun: wakes the caller, who runs the task with the permit and the lease given.
+  virtual void wake_to_run() noexcept {}
+  /// The executor's share in the node ends: once, when no part of the executor knows it any more.
+  virtual void release_by_executor() noexcept = 0;
+
+  void on_stream_done() noexcept override;
+
+  /// Registers the stop_token's callback, if there is one to register.
+  void watch(const std::stop_token& stop);
+  /// Afterwards no callback runs or will run. Blocks while one does.
+  void unwatch() noexcept { stop_callback_.reset(); }
+
+  Core& core;
+  Clock::time_point submitted{};
+  Clock::time_point started{};
+  Clock::time_point deadline;
+  std::size_t cost_bytes;
+  std::uint64_t sequence = 0;  ///< Arrival, given under the queue's lock.
+  std::string_view name;
+  TaskNode* waits_for = nullptr;  ///< Nested waits; belongs to Core's lock for them.
+  StreamIndex stream = 0;         ///< Valid from admission on.
+  Outcome outcome = Outcome::kOk;
+  policies::OpClassSet classes;
+  Priority priority;
+  Door door;
+  std::atomic<Phase> phase{Phase::kInbox};
+  std::atomic<bool> cancel_requested{false};
+
+  [[nodiscard]] bool claim(Phase from) noexcept {
+    return phase.compare_exchange_strong(from, Phase::kClaimed, std::memory_order_seq_cst);
+  }
+
+ private:
+  struct CancelOnStop {
+    TaskNode* node;
+    void operator()() const noexcept;
+  };
+  std::optional<std::stop_callback<CancelOnStop>> stop_callback_;
+};
+
+inline Clock::time_point TaskContext::deadline() const noexcept { return node_.deadline; }
+inline std::string_view TaskContext::name() const noexcept { return node_.name; }
+inline bool TaskContext::cancel_requested() const noexcept {
+  // Relaxed: a hint to leave; it publishes nothing.
+  return node_.cancel_requested.load(std::memory_order_relaxed) ||
+         cancel_all_.load(std::memory_order_relaxed);
+}
+
+}  // namespace streamgate::executor

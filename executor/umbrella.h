@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// <streamgate/executor.h>: everything that a service needs to submit work, under short names.
+#pragma once
+
+#include <streamgate/executor/executor.h>
+
+namespace streamgate {
+
+using executor::Clock;
+using executor::Drain;
+using executor::DrainReport;
+using executor::Executor;
+using executor::ExecutorOptions;
+using executor::Future;
+using executor::NestedWaitError;
+using executor::Outcome;
+using executor::OutcomeError;
+using executor::Priority;
+using executor::Result;
+using executor::Snapshot;
+using executor::TaskContext;
+using executor::TaskOptions;
+using policies::Config;
+using policies::ConfigError;
+using policies::load_config;
+using policies::OpClass;
+using policies::OpClassSet;
+
+}  // namespace streamgate

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The configuration of an executor and its metrics: plain values, the table that documents every
+// key, and the reading and printing of the one TOML file. It decides what is allowed, not what is
+// done with it.
+#pragma once
+
+#include <streamgate/policies/op_class.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace streamgate::policies {
+
+/// What a full admission queue does with one more task.
+enum class WhenFull : std::uint8_t {
+  kReject,     ///< The new task is rejected at once.
+  kShedLowest  ///< A queued task of lower priority is rejected in its place, if there is one.
+};
+
+/// One class's gate. `0` means "the executor decides": see the table of keys.
+struct GateConfig {
+  std::string policy = "fixed";
+  std::size_t limit = 0;
+  std::size_t ceiling = 0;
+
+  bool operator==(const GateConfig&) const = default;
+};
+
+/// Everything that can be configured, with the defaults of the table of keys. A plain aggregate.
+struct Config {
+  struct Executor {
+    std::string backend = "cpu";
+    std::size_t threads = 0;              ///< Workers of the arena; 0: one for each core.
+    std::size_t intra_op_threads = 0;     ///< Of libtorch for each task; 0: cores / threads.
+    bool allow_oversubscription = false;  ///< Lets threads x intra-op threads exceed the cores.
+    std::size_t streams = 32;
+    std::chrono::milliseconds drain_timeout{30'000};  ///< For the destructor.
+
+    bool operator==(const Executor&) const = default;
+  } executor;
+  struct Queue {
+    std::size_t max_tasks = 100'000;
+    std::size_t max_bytes = std::size_t{1} << 30;
+    WhenFull when_full = WhenFull::kReject;
+
+    bool operator==(const Queue&) const = default;
+  } queue;
+  std::array<GateConfig, kOpClasses> gates;  ///< By index_of(OpClass).
+  struct Metrics {
+    bool enabled = true;
+    std::string address = "127.0.0.1";
+    std::uint16_t port = 0;  ///< 0: any free port, reported.
+
+    bool operator==(const Metrics&) const = default;
+  } metrics;
+
+  bool operator==(const Config&) const = default;
+};
+
+/// When a change of a key takes effect.
+enum class ReloadClass : std::uint8_t {
+  kLive,      ///< At once, for waiting and running work too.
+  kNewTasks,  ///< For tasks submitted from then on.
+  kRestart    ///< When the executor is built again.
+};
+
+/// "live", "new tasks" or "restart".
+[[nodiscard]] std::string_view to_string(ReloadClass reload_class) noexcept;
+
+/// "reject" or "shed_lowest": the word in the config.
+[[nodiscard]] std::string_view to_string(WhenFull when_full) noexcept;
+
+/// One row of the table of keys: the single source of `--print-config`, the docs and the checks.
+struct ConfigKey {
+  std::string_view name;           ///< Dotted, as "queue.max_tasks".
+  std::string_view default_value;  ///< As TOML.
+  std::string_view allowed;        ///< The range or the words, for people.
+  std::string_view unit;           ///< "tasks", "bytes", "ms"; empty when the value has none.
+  ReloadClass reload_class;
+  std::string_view help;  ///< One sentence.
+};
+
+/// Every key, in the order of the file. The table lives as long as the program.
+[[nodiscard]] const std::vector<ConfigKey>& config_keys();
+
+/// A config that cannot be used. what() has one line for each thing that is wrong, in the order of
+/// the file's lines; each names file, line, key and what is allowed.
+class ConfigError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Reads a config. Throws ConfigError for a file that cannot be read, is not TOML, is larger than
+/// 64 KiB, has an unknown key, a value of the wrong type or outside its range, or a limit above its
+/// gate's ceiling. An empty file is the default config. Blocks while it reads the file.
+[[nodiscard]] Config load_config(const std::filesystem::path& file);
+
+/// The same for text; `source` stands for the file's name in errors.
+[[nodiscard]] Config parse_config(std::string_view toml, std::string_view source);
+
+/// The whole effective config as TOML, each key with its help, range, unit, default and reload
+/// class above it. ENSURES: parse_config(print_config(c)) equals c, where c has only values that
+/// parse_config allows.
+[[nodiscard]] std::string print_config(const Config& config);
+
+/// The names of the keys in which the two differ, in the order of config_keys(); they live as long
+/// as the program.
+[[nodiscard]] std::vector<std::string_view> changed_keys(const Config& a, const Config& b);
+
+}  // namespace streamgate::policies

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The table of config keys. A new key is a field of Config and one row here; its default is the
+// field's own, and everything that is said, read, checked or printed of it follows from the row.
+#include <streamgate/policies/internal/config_table.h>
+#include <streamgate/policies/limit_policy.h>
+#include <streamgate/policies/op_class.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace streamgate::policies::internal {
+namespace {
+
+constexpr std::array<WhenFull, 2> kAllWhenFull = {WhenFull::kReject, WhenFull::kShedLowest};
+
+Allowed boolean() {
+  return {.like = false,
+          .type = "a boolean",
+          .wrong = "is not allowed",
+          .text = "true, false",
+          .holds = [](const Value&) { return true; }};
+}
+
+Allowed integer(std::int64_t min, std::int64_t max) {
+  return {.like = std::int64_t{0},
+          .type = "an integer",
+          .wrong = "is out of range",
+          .text = std::to_string(min) + ".." + std::to_string(max),
+          .holds = [min, max](const Value& value) {
+            const std::int64_t number = std::get<std::int64_t>(value);
+            return min <= number && number <= max;
+          }};
+}
+
+Allowed words(std::vector<std::string_view> words) {
+  std::string text;
+  for (const std::string_view word : words) text += (text.empty() ? "" : ", ") + toml_string(word);
+  return {.like = std::string(),
+          .type = "a string",
+          .wrong = "is not a known word",
+          .text = std::move(text),
+          .holds = [words = std::move(words)](const Value& value) {
+            return std::find(words.begin(), words.end(), std::get<std::string>(value)) !=
+                   words.end();
+          }};
+}
+
+Allowed policy_name() { return words({kLimitPolicyNames.begin(), kLimitPolicyNames.end()}); }
+
+Allowed when_full() {
+  std::vector<std::string_view> names;
+  for (const WhenFull word : kAllWhenFull) names.push_back(to_string(word));
+  return words(std::move(names));
+}
+
+Allowed address() {
+  return {.like = std::string(),
+          .type = "a string",
+          .wrong = "is not an address",
+          .text = "an IPv4 or IPv6 literal, \"localhost\"",
+          .holds = [](const Value& value) {
+            const std::string& text = std::get<std::string>(value);
+            // inet_pton stops at a NUL, which a TOML string may hold.
+            if (text.find('\0') != std::string::npos) return false;
+            in6_addr parsed;  // Large enough for both families.
+            return text == "localhost" || inet_pton(AF_INET, text.c_str(), &parsed) == 1 ||
+                   inet_pton(AF_INET6, text.c_str(), &parsed) == 1;
+          }};
+}
+
+template <typename Field>
+Value to_value(const Field& field) {
+  if constexpr (std::is_same_v<Field, bool> || std::is_same_v<Field, std::string>) {
+    return field;
+  } else if constexpr (std::is_same_v<Field, WhenFull>) {
+    return std::string(to_string(field));
+  } else if constexpr (std::is_same_v<Field, std::chrono::milliseconds>) {
+    return std::int64_t{field.count()};
+  } else {
+    return static_cast<std::int64_t>(field);
+  }
+}
+
+template <typename Field>
+Field from_value(const Value& value) {
+  if constexpr (std::is_same_v<Field, bool> || std::is_same_v<Field, std::string>) {
+    return std::get<Field>(value);
+  } else if constexpr (std::is_same_v<Field, WhenFull>) {
+    return *std::find_if(kAllWhenFull.begin(), kAllWhenFull.end(), [&](WhenFull word) {
+      return to_string(word) == std::get<std::string>(value);
+    });
+  } else {
+    return static_cast<Field>(std::get<std::int64_t>(value));
+  }
+}
+
+/// A row for the field that `access` returns a reference to.
+template <typename Access>
+ConfigRow row(std::string name, Allowed allowed, std::string_view unit, ReloadClass reload_class,
+              Access access, std::string_view help) {
+  using Field = std::remove_reference_t<decltype(access(std::declval<Config&>()))>;
+  assert(allowed.like.index() == to_value(Field{}).index());
+  return {.name = std::move(name),
+          .allowed = std::move(allowed),
+          .unit = unit,
+          .reload_class = reload_class,
+          .help = help,
+          .get = [access](const Config& config) { return to_value(access(config)); },
+          .set = [access](Config& config,
+                          const Value& value) { access(config) = from_value<Field>(value); }};
+}
+
+std::vector<ConfigRow> make_rows() {
+  constexpr ReloadClass kLive = ReloadClass::kLive;
+  constexpr ReloadClass kRestart = ReloadClass::kRestart;
+
+  std::vector<ConfigRow> rows = {
+      row(
+          "executor.backend", words({"cpu", "cuda", "mps", "emulator", "inline"}), "", kRestart,
+          [](auto& c) -> auto& { return c.executor.backend; },
+          "The device that tasks run on; inline needs no libtorch and runs them on the workers."),
+      row(
+          "executor.threads", integer(0, 1024), "threads", kRestart,
+          [](auto& c) -> auto& { return c.executor.threads; },
+          "Worker threads of the executor; 0 is one for each core."),
+      row(
+          "executor.intra_op_threads", integer(0, 1024), "threads", kRestart,
+          [](auto& c) -> auto& { return c.executor.intra_op_threads; },
+          "Threads of libtorch within one task; 0 is the cores divided by executor.threads."),
+      row(
+          "executor.allow_oversubscription", boolean(), "", kRestart,
+          [](auto& c) -> auto& { return c.executor.allow_oversubscription; },
+          "Whether threads times intra_op_threads may exceed the cores."),
+      row(
+          "executor.streams", integer(1, 64), "streams", kRestart,
+          [](auto& c) -> auto& { return c.executor.streams; },
+          "Device queues; a task has one for itself until the device is done with it."),
+      row(
+          "executor.drain_timeout_ms", integer(0, 86'400'000), "ms", kLive,
+          [](auto& c) -> auto& { return c.executor.drain_timeout; },
+          "How long the executor's destructor waits for the tasks it has taken."),
+      row(
+          "queue.max_tasks", integer(1, 1'000'000'000), "tasks", kLive,
+          [](auto& c) -> auto& { return c.queue.max_tasks; }, "Tasks that may wait for admission."),
+      row(
+          "queue.max_bytes", integer(1, std::int64_t{1} << 50), "bytes", kLive,
+          [](auto& c) -> auto& { return c.queue.max_bytes; },
+          "Bytes that the waiting tasks may declare together."),
+      row(
+          "queue.when_full", when_full(), "", kLive,
+          [](auto& c) -> auto& { return c.queue.when_full; },
+          "Whether a full queue rejects the new task, or a waiting one of lower priority."),
+  };
+  for (const OpClass op_class : kAllOpClasses) {
+    const std::size_t i = index_of(op_class);
+    const std::string section = "gate." + std::string(to_string(op_class));
+    const std::int64_t widest = op_class == OpClass::kExclusive ? 1 : 1023;
+    rows.push_back(row(
+        section + ".policy", policy_name(), "",
+        kLive, [i](auto& c) -> auto& { return c.gates[i].policy; }, "What moves the limit."));
+    rows.push_back(row(
+        section + ".limit", integer(0, widest), "tasks",
+        kLive, [i](auto& c) -> auto& { return c.gates[i].limit; },
+        "Tasks of this class at once, to start with, at most the ceiling; 0 lets the executor "
+        "decide."));
+    rows.push_back(row(
+        section + ".ceiling", integer(0, widest), "tasks",
+        kRestart, [i](auto& c) -> auto& { return c.gates[i].ceiling; },
+        "Tasks of this class at once that nothing exceeds; 0 lets the executor decide."));
+  }
+  rows.push_back(row(
+      "metrics.enabled", boolean(), "", kRestart,
+      [](auto& c) -> auto& { return c.metrics.enabled; }, "Whether metrics are served over HTTP."));
+  rows.push_back(row(
+      "metrics.address", address(), "", kRestart,
+      [](auto& c) -> auto& { return c.metrics.address; },
+      "The address that metrics are served on."));
+  rows.push_back(row(
+      "metrics.port", integer(0, 65'535), "", kRestart,
+      [](auto& c) -> auto& { return c.metrics.port; },
+      "The TCP port that metrics are served on; 0 is any free one, reported."));
+  return rows;
+}
+
+}  // namespace
+
+std::string toml_string(std::string_view text) {
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (byte < 0x20 || byte == 0x7F) {
+      out += "\\u00";
+      out += kHex[byte / 16U];
+      out += kHex[byte % 16U];
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+std::string to_toml(const Value& value) {
+  if (const bool* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";
+  if (const std::string* text = std::get_if<std::string>(&value)) return toml_string(*text);
+  return std::to_string(std::get<std::int64_t>(value));
+}
+
+const std::vector<ConfigRow>& config_rows() {
+  // Never destroyed: a static destructor may still print a config.
+  static const auto& rows = *new std::vector<ConfigRow>(make_rows());
+  return rows;
+}
+
+}  // namespace streamgate::policies::internal
