@@ -12,7 +12,8 @@ function(streamgate_find_torch)
   # A target, not TORCH_LIBRARIES and TORCH_INCLUDE_DIRS: those are paths of this machine, and the
   # installed package would carry them. torch_library brings headers, flags and all of libtorch.
   target_link_libraries(streamgate_torch INTERFACE torch_library)
-  message(STATUS "libtorch: ${Torch_DIR}")
+  set(STREAMGATE_TORCH_VERSION "${Torch_VERSION}" PARENT_SCOPE)
+  message(STATUS "libtorch ${Torch_VERSION}: ${Torch_DIR}")
 endfunction()
 streamgate_find_torch()
 install(TARGETS streamgate_torch EXPORT streamgate_targets)

@@ -46,7 +46,6 @@ class CallerNode : public TaskNode {
   using TaskNode::TaskNode;
   void publish(Outcome outcome) noexcept final;
   void wake_to_run() noexcept final;
-  void release_by_executor() noexcept final {}
 
   /// Blocks until the task may run (true) or has ended without (false).
   [[nodiscard]] bool wait_turn();
@@ -82,9 +81,9 @@ template <typename F, typename T>
 class SubmittedTask final : public StateOf<T>, public TaskNode {
  public:
   template <typename G>
-  SubmittedTask(const TaskOptions& options, policies::OpClassSet classes, Core& core_of, G&& callable)
+  SubmittedTask(const TaskOptions& options, policies::OpClassSet class_set, Core& owner, G&& callable)
       : StateOf<T>(this),
-        TaskNode(options, classes, core_of, Door::kSubmit),
+        TaskNode(options, class_set, owner, Door::kSubmit),
         callable_(std::in_place, std::forward<G>(callable)) {}
 
   Outcome invoke(TaskContext& context) noexcept override {
@@ -93,6 +92,7 @@ class SubmittedTask final : public StateOf<T>, public TaskNode {
     callable_.reset();
     return result;
   }
+  void fail(std::exception_ptr error) noexcept override { this->keep_error(std::move(error)); }
   void publish(Outcome result) noexcept override {
     callable_.reset();
     this->complete(result);
@@ -110,12 +110,13 @@ class SubmittedTask final : public StateOf<T>, public TaskNode {
 template <typename F, typename T>
 class RunTask final : public CallerNode {
  public:
-  RunTask(const TaskOptions& options, policies::OpClassSet classes, Core& core_of, F& callable)
-      : CallerNode(options, classes, core_of, Door::kRun), callable_(callable) {}
+  RunTask(const TaskOptions& options, policies::OpClassSet class_set, Core& owner, F& callable)
+      : CallerNode(options, class_set, owner, Door::kRun), callable_(callable) {}
 
   Outcome invoke(TaskContext& context) noexcept override {
     return state_.keep([&]() -> decltype(auto) { return call(callable_, context); });
   }
+  void fail(std::exception_ptr error) noexcept override { state_.keep_error(std::move(error)); }
   [[nodiscard]] Result<T> take(Outcome result) {
     state_.complete(result);
     return state_.take();

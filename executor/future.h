@@ -13,6 +13,7 @@
 #include <coroutine>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -125,6 +126,8 @@ class StateOf : public SharedState {
       return Outcome::kFailed;
     }
   }
+
+  void keep_error(std::exception_ptr error) noexcept { error_ = std::move(error); }
 
  protected:
   ~StateOf() = default;

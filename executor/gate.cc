@@ -78,23 +78,32 @@ Gate::Gate(const GateOptions& options) : ceilings_(options.ceilings) {
   }
 }
 
+Gate::Refusal Gate::judge(std::uint64_t word, OpClassSet classes) const noexcept {
+  if ((word & excluding_bits_[classes.lane()]) != 0) return Refusal::kExcluded;
+  for (const OpClass c : kAllOpClasses) {
+    if (!classes.contains(c)) continue;
+    if (count(word, c) >= limits_[index_of(c)].load(std::memory_order_relaxed)) {
+      return Refusal::kFull;
+    }
+  }
+  return Refusal::kNone;
+}
+
+Gate::Refusal Gate::would_refuse(OpClassSet classes) const noexcept {
+  return judge(word_.load(std::memory_order_seq_cst), classes);
+}
+
 Gate::Refusal Gate::acquire_unless(std::uint64_t refusing_bits, OpClassSet classes) noexcept {
-  const std::size_t lane = classes.lane();
   // Acquire: pairs with the epoch's release in set_limit, so that the limits read below are at
   // least as new as the word.
   std::uint64_t word = word_.load(std::memory_order_acquire);
   for (;;) {
     if ((word & refusing_bits) != 0) return Refusal::kFull;
-    if ((word & excluding_bits_[lane]) != 0) return Refusal::kExcluded;
-    for (const OpClass c : kAllOpClasses) {
-      if (!classes.contains(c)) continue;
-      if (count(word, c) >= limits_[index_of(c)].load(std::memory_order_relaxed)) {
-        return Refusal::kFull;
-      }
-    }
+    const Refusal refusal = judge(word, classes);
+    if (refusal != Refusal::kNone) return refusal;
     // Sequentially consistent: with AdmissionQueue's count of waiting tasks this decides whether a
-    // release sees the waiting task or the waiting task sees the permit (see Admission).
-    if (word_.compare_exchange_weak(word, word + kPermits[lane], std::memory_order_seq_cst,
+    // release sees the waiting task or the waiting task sees the permit (see internal/core.h).
+    if (word_.compare_exchange_weak(word, word + kPermits[classes.lane()], std::memory_order_seq_cst,
                                     std::memory_order_acquire)) {
       return Refusal::kNone;
     }

@@ -76,6 +76,9 @@ class Gate {
   /// running tasks drain. The caller wakes what a raised limit lets through.
   std::size_t set_limit(policies::OpClass op_class, std::size_t limit) noexcept;
 
+  /// Whether acquire_closed would succeed at this moment.
+  [[nodiscard]] Refusal would_refuse(policies::OpClassSet classes) const noexcept;
+
   /// From now on nothing is admitted by acquire; acquire_closed still admits. Cannot be undone.
   void close() noexcept;
   [[nodiscard]] bool closed() const noexcept;
@@ -96,6 +99,8 @@ class Gate {
  private:
   [[nodiscard]] Refusal acquire_unless(std::uint64_t refusing_bits,
                                        policies::OpClassSet classes) noexcept;
+
+  [[nodiscard]] Refusal judge(std::uint64_t word, policies::OpClassSet classes) const noexcept;
 
   alignas(64) std::atomic<std::uint64_t> word_{0};
   // Beside the word on purpose: an acquisition reads both.

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
@@ -106,12 +107,12 @@ class TaskNode : public QueueLinks, public StreamDone {
   /// Who runs it: a worker of the arena, or the caller of Executor::run on its own thread.
   enum class Door : std::uint8_t { kSubmit, kRun };
 
-  TaskNode(const TaskOptions& options, policies::OpClassSet classes, Core& core, Door task_door)
-      : core(core),
+  TaskNode(const TaskOptions& options, policies::OpClassSet class_set, Core& owner, Door task_door)
+      : core(owner),
         deadline(options.deadline),
         cost_bytes(options.cost_bytes),
         name(options.name),
-        classes(classes),
+        classes(class_set),
         priority(options.priority),
         door(task_door) {}
   TaskNode(const TaskNode&) = delete;
@@ -120,13 +121,16 @@ class TaskNode : public QueueLinks, public StreamDone {
 
   /// Runs the user's callable and keeps its value or exception. Does not publish them.
   virtual Outcome invoke(TaskContext& context) noexcept = 0;
+  /// Keeps an exception of the executor's own as the task's, for Outcome::kFailed.
+  virtual void fail(std::exception_ptr error) noexcept = 0;
   /// Publishes the outcome; for one that invoke did not return, it destroys the callable first.
   /// The node may be gone when this returns.
   virtual void publish(Outcome outcome) noexcept = 0;
   /// For Door::kRun: wakes the caller, who runs the task with the permit and the lease given.
   virtual void wake_to_run() noexcept {}
   /// The executor's share in the node ends: once, when no part of the executor knows it any more.
-  virtual void release_by_executor() noexcept = 0;
+  /// For Door::kSubmit.
+  virtual void release_by_executor() noexcept {}
 
   void on_stream_done() noexcept override;
 
@@ -148,6 +152,7 @@ class TaskNode : public QueueLinks, public StreamDone {
   policies::OpClassSet classes;
   Priority priority;
   Door door;
+  bool by_constructor = false;  ///< Door::kRun on the thread that constructed the executor.
   std::atomic<Phase> phase{Phase::kInbox};
   std::atomic<bool> cancel_requested{false};
 

@@ -4,6 +4,7 @@
 // internal/config_table.cc: nothing here knows a single key, but for the one rule between two keys.
 // The only file of this folder that sees toml++.
 #include <streamgate/policies/config.h>
+#include <streamgate/policies/internal/config_names.h>
 #include <streamgate/policies/internal/config_table.h>
 #include <toml++/toml.h>
 
@@ -16,7 +17,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -29,118 +29,30 @@
 namespace streamgate::policies {
 namespace {
 
+using internal::children_of;
 using internal::config_rows;
 using internal::ConfigRow;
+using internal::find_row;
+using internal::joined;
+using internal::known_in;
+using internal::leaf_of;
+using internal::nearest_key;
+using internal::nearest_section;
+using internal::one_line;
+using internal::section_of;
 using internal::to_toml;
 using internal::toml_string;
 using internal::Value;
 
 using Line = std::uint32_t;  // As toml++ counts them: from 1.
 
-// A config with every key and its comments has 5 KB and 100 dots. toml++ 3.3 and 3.4 recurse once
-// for each dot of a key, and 30,000 of them overflow the stack.
+// A config with every key and its comments has 4 KB and 70 dots. toml++ 3.3 and 3.4 recurse once
+// for each dot of a key: 30,000 of them overflow a stack of 8 MB, 2,000 fit one of 512 KB.
 constexpr std::size_t kMaxBytes = std::size_t{64} << 10;
 constexpr std::ptrdiff_t kMaxDots = 2'000;
 
 // Each line that is not TOML costs two more passes over the text.
 constexpr std::size_t kMaxBrokenLines = 20;
-
-// ---- Names ----
-
-std::string_view section_of(std::string_view name) {
-  const std::size_t dot = name.rfind('.');
-  return dot == name.npos ? std::string_view() : name.substr(0, dot);
-}
-
-std::string_view leaf_of(std::string_view name) { return name.substr(name.rfind('.') + 1); }
-
-std::string joined(std::string_view section, std::string_view leaf) {
-  return section.empty() ? std::string(leaf) : std::string(section) + "." + std::string(leaf);
-}
-
-const ConfigRow* find_row(std::string_view name) {
-  for (const ConfigRow& row : config_rows()) {
-    if (row.name == name) return &row;
-  }
-  return nullptr;
-}
-
-/// What may stand directly under a section, or at the top for an empty one; empty when `section`
-/// is none.
-std::vector<std::string> children_of(std::string_view section) {
-  const std::string prefix = joined(section, "");
-  std::vector<std::string> children;
-  for (const ConfigRow& row : config_rows()) {
-    if (!row.name.starts_with(prefix)) continue;
-    std::string child = row.name.substr(prefix.size());
-    child.resize(std::min(child.size(), child.find('.')));
-    if (children.empty() || children.back() != child) children.push_back(std::move(child));
-  }
-  return children;
-}
-
-std::string known_in(std::string_view section) {
-  std::string text = section.empty() ? std::string("Known sections: ")
-                                     : "Known keys of [" + std::string(section) + "]: ";
-  bool first = true;
-  for (const std::string& child : children_of(section)) {
-    text += (first ? "" : ", ") + child;
-    first = false;
-  }
-  return text;
-}
-
-/// Levenshtein's distance: insertions, removals and replacements from one to the other.
-std::size_t edits(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
-    }
-  }
-  return row.back();
-}
-
-/// Whether that many edits are few enough for a slip of the pen in `name`.
-bool is_slip(std::size_t distance, std::string_view name) {
-  return distance <= std::max<std::size_t>(1, name.size() / 3);
-}
-
-/// The key that was probably meant; empty when none is near. A key of another section counts as one
-/// edit further away.
-std::string_view nearest_key(std::string_view name) {
-  std::string_view nearest;
-  std::size_t least = SIZE_MAX;
-  for (const ConfigRow& row : config_rows()) {
-    const std::size_t distance = edits(leaf_of(name), leaf_of(row.name)) +
-                                 (section_of(name) == section_of(row.name) ? 0 : 1);
-    if (distance < least) {
-      least = distance;
-      nearest = row.name;
-    }
-  }
-  return is_slip(least, leaf_of(name)) ? nearest : std::string_view();
-}
-
-/// The same for a section.
-std::string nearest_section(std::string_view name) {
-  std::string nearest;
-  std::size_t least = SIZE_MAX;
-  for (const std::string& child : children_of(section_of(name))) {
-    std::string sibling = joined(section_of(name), child);
-    if (find_row(sibling) != nullptr) continue;
-    const std::size_t distance = edits(name, sibling);
-    if (distance < least) {
-      least = distance;
-      nearest = std::move(sibling);
-    }
-  }
-  return is_slip(least, name) ? nearest : std::string();
-}
 
 // ---- TOML's nodes ----
 
@@ -159,34 +71,22 @@ std::optional<Value> value_of(const toml::node& node) {
   return std::nullopt;
 }
 
+std::string_view type_of(const toml::node& node) {
+  if (node.is_table()) return "a table";
+  if (node.is_array()) return "an array";
+  if (node.is_string()) return "a string";
+  if (node.is_integer()) return "an integer";
+  if (node.is_floating_point()) return "a float";
+  if (node.is_boolean()) return "a boolean";
+  return "a date or time";
+}
+
 /// "= 1.5 is a float": a value of a type that its key does not take.
 std::string what_it_is(const toml::node& node) {
   std::ostringstream text;
   if (const std::optional<Value> value = value_of(node)) text << "= " << to_toml(*value) << ' ';
   if (const auto* number = node.as_floating_point()) text << "= " << *number << ' ';
-  switch (node.type()) {
-    case toml::node_type::table:
-      text << "is a table";
-      break;
-    case toml::node_type::array:
-      text << "is an array";
-      break;
-    case toml::node_type::string:
-      text << "is a string";
-      break;
-    case toml::node_type::integer:
-      text << "is an integer";
-      break;
-    case toml::node_type::floating_point:
-      text << "is a float";
-      break;
-    case toml::node_type::boolean:
-      text << "is a boolean";
-      break;
-    default:
-      text << "is a date or time";
-      break;
-  }
+  text << "is " << type_of(node);
   return text.str();
 }
 
@@ -231,7 +131,7 @@ class Reader {
     bool reported = false;
   };
 
-  void error(Line line, std::string text) { errors_.emplace(line, std::move(text)); }
+  void error(Line line, std::string_view text) { errors_.emplace(line, one_line(text)); }
 
   /// toml++ stops at the first thing that is not TOML. So that line is noted and mended, first by
   /// another value, then by none. Where that does not help, and at a header, which says where the
@@ -287,18 +187,18 @@ class Reader {
 
       if (row == nullptr && !is_section) {
         unknown(line, name, node.is_table() || node.is_array_of_tables());
-      } else if (broken != broken_.end()) {
+      } else if (is_section && node.is_table()) {
+        read_table(*node.as_table(), name);
+      } else if (broken == broken_.end()) {
         if (row != nullptr) {
-          error(line, name + " = " + broken->second.value + " is not TOML: " +
-                          broken->second.reason + "; allowed: " + row->allowed.text);
-          broken->second.reported = true;
+          read_value(line, *row, node);
+        } else {
+          error(line, name + " is a section, not a value; " + known_in(name));
         }
       } else if (row != nullptr) {
-        read_value(line, *row, node);
-      } else if (const toml::table* inner = node.as_table()) {
-        read_table(*inner, name);
-      } else {
-        error(line, name + " is a section, not a value; " + known_in(name));
+        error(line, name + " = " + broken->second.value + " is not TOML: " + broken->second.reason +
+                        "; allowed: " + row->allowed.text);
+        broken->second.reported = true;
       }
     }
   }
@@ -386,15 +286,12 @@ std::string_view to_string(WhenFull when_full) noexcept {
 }
 
 const std::vector<ConfigKey>& config_keys() {
-  // Never destroyed, as the rows that it points into. The defaults need a home of their own.
+  // Never destroyed, as the rows that it points into.
   static const auto& keys = *[] {
-    auto* defaults = new std::vector<std::string>;
-    for (const ConfigRow& row : config_rows()) defaults->push_back(to_toml(row.get(Config{})));
     auto* all = new std::vector<ConfigKey>;
-    for (std::size_t i = 0; i < defaults->size(); ++i) {
-      const ConfigRow& row = config_rows()[i];
+    for (const ConfigRow& row : config_rows()) {
       all->push_back({.name = row.name,
-                      .default_value = (*defaults)[i],
+                      .default_value = row.default_value,
                       .allowed = row.allowed.text,
                       .unit = row.unit,
                       .reload_class = row.reload_class,
@@ -416,17 +313,16 @@ Config parse_config(std::string_view toml, std::string_view source) {
 std::string print_config(const Config& config) {
   std::string text = "# The configuration of Streamgate. Every key is optional.\n";
   std::string_view section;
-  for (std::size_t i = 0; i < config_rows().size(); ++i) {
-    const ConfigKey& key = config_keys()[i];
-    if (section != section_of(key.name)) {
-      section = section_of(key.name);
+  for (const ConfigRow& row : config_rows()) {
+    if (section != section_of(row.name)) {
+      section = section_of(row.name);
       text += "\n[" + std::string(section) + "]\n";
     }
-    text += "\n# " + std::string(key.help) + "\n# Allowed: " + std::string(key.allowed);
-    if (!key.unit.empty()) text += "; unit: " + std::string(key.unit);
-    text += "; default: " + std::string(key.default_value);
-    text += "; reload: " + std::string(to_string(key.reload_class)) + "\n";
-    text += std::string(leaf_of(key.name)) + " = " + to_toml(config_rows()[i].get(config)) + "\n";
+    text += "\n# " + std::string(row.help) + "\n# Allowed: " + row.allowed.text;
+    if (!row.unit.empty()) text += "; unit: " + std::string(row.unit);
+    text += "; default: " + row.default_value;
+    text += "; reload: " + std::string(to_string(row.reload_class)) + "\n";
+    text += std::string(leaf_of(row.name)) + " = " + to_toml(row.get(config)) + "\n";
   }
   return text;
 }

@@ -99,11 +99,13 @@ class ConfigError : public std::runtime_error {
 };
 
 /// Reads a config. Throws ConfigError for a file that cannot be read, is not TOML, is larger than
-/// 64 KiB, has an unknown key, a value of the wrong type or outside its range, or a limit above its
-/// gate's ceiling. An empty file is the default config. Blocks while it reads the file.
+/// 64 KiB or has more than 2,000 dots (toml++ recurses on them), has an unknown key, a value of the
+/// wrong type or outside its range, or a limit above its gate's ceiling. An empty file is the
+/// default config. Blocks while it reads the file.
 [[nodiscard]] Config load_config(const std::filesystem::path& file);
 
-/// The same for text; `source` stands for the file's name in errors.
+/// The same for text; `source` stands for the file's name in errors. What follows a section's
+/// header that is not TOML, or the 20th line that is not, is not looked at.
 [[nodiscard]] Config parse_config(std::string_view toml, std::string_view source);
 
 /// The whole effective config as TOML, each key with its help, range, unit, default and reload

@@ -68,6 +68,16 @@ class OpClassSet {
            (inner.bits_ & ~bits_) == 0;
   }
 
+  [[nodiscard]] constexpr bool shares_with(OpClassSet other) const noexcept {
+    return (bits_ & other.bits_) != 0;
+  }
+
+  /// What `inner` needs beyond this set; nothing when it is covered.
+  [[nodiscard]] constexpr std::optional<OpClassSet> missing_for(OpClassSet inner) const noexcept {
+    if (covers(inner)) return std::nullopt;
+    return OpClassSet(static_cast<std::uint8_t>(inner.bits_ & ~bits_));
+  }
+
   friend constexpr OpClassSet operator|(OpClassSet a, OpClassSet b) noexcept {
     return OpClassSet(static_cast<std::uint8_t>(a.bits_ | b.bits_));
   }

@@ -21,11 +21,11 @@ using StreamIndex = std::size_t;
 /// Which libtorch, device, driver and OS this is. Measured limits hold for one provenance only.
 /// Empty fields are unknown or do not apply.
 struct Provenance {
-  std::string backend;
-  std::string libtorch;   ///< Version of the library that is loaded, not of the headers.
-  std::string device;
-  std::string driver;
-  std::string os;
+  std::string backend{};
+  std::string libtorch{};  ///< Version of the library that is loaded, not of the headers.
+  std::string device{};
+  std::string driver{};
+  std::string os{};
   friend bool operator==(const Provenance&, const Provenance&) = default;
 };
 
@@ -63,6 +63,9 @@ class Backend {
 
   /// What a closure without an explicit class is treated as here.
   [[nodiscard]] virtual policies::OpClassSet default_class() const noexcept = 0;
+
+  /// Whether tasks run on the cores of this machine, so that more of them than workers do not help.
+  [[nodiscard]] virtual bool shares_cores() const noexcept = 0;
 
   /// Called on a worker of the arena when it joins and when it leaves.
   virtual void bind_worker() noexcept = 0;

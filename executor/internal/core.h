@@ -6,6 +6,7 @@
 
 #include <streamgate/executor/backends/backend.h>
 #include <streamgate/executor/drain.h>
+#include <streamgate/executor/future.h>
 #include <streamgate/executor/gate.h>
 #include <streamgate/executor/internal/admission_queue.h>
 #include <streamgate/executor/internal/arena.h>
@@ -20,6 +21,7 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -67,8 +69,7 @@ class Visitors {
 /// looks for waiting tasks, or calls the arena, afterwards; whoever finds nothing startable has
 /// announced its task before. So at least one of the two sees the other.
 ///
-/// Lock order: nested_mutex_, then the queue's mutex; drain_mutex_ and policy mutexes are taken
-/// with no other held.
+/// Lock order: drain_mutex_, then the queue's mutex; every other mutex is taken with no other held.
 class Core final : public WorkSource {
  public:
   using PolicyFactory = std::function<std::unique_ptr<policies::LimitPolicy>(
@@ -101,7 +102,7 @@ class Core final : public WorkSource {
   /// The task that the calling thread is running, or null.
   [[nodiscard]] static TaskNode* current_task() noexcept;
 
-  [[nodiscard]] CancelResult cancel(TaskNode& node) noexcept;
+  [[nodiscard]] static CancelResult cancel(TaskNode& node) noexcept;
   void stream_done(TaskNode& node) noexcept;
 
   [[nodiscard]] DrainReport drain(Drain mode, Clock::time_point deadline);
@@ -128,8 +129,10 @@ class Core final : public WorkSource {
   void end_all(NodeChain& chain, Outcome outcome) noexcept;
   void discard(NodeChain& chain) noexcept;
 
-  [[nodiscard]] std::optional<Outcome> enqueue(TaskNode& node) noexcept;
-  [[nodiscard]] std::optional<Outcome> enqueue_by_shedding(TaskNode& node) noexcept;
+  [[nodiscard]] std::optional<Outcome> turn_away(TaskNode& node, const std::stop_token& stop) noexcept;
+  [[nodiscard]] std::optional<Outcome> enqueue(TaskNode& node, const std::stop_token& stop) noexcept;
+  [[nodiscard]] std::optional<Outcome> make_room(const TaskNode& node) noexcept;
+  void sort_inbox() noexcept;
   [[nodiscard]] Admitted admit(Taker taker) noexcept;
   void dispatch() noexcept;
   void after_release() noexcept {
@@ -138,13 +141,16 @@ class Core final : public WorkSource {
   [[nodiscard]] bool may_overtake(std::size_t lane) const noexcept;
   [[nodiscard]] unsigned blocked_with(std::size_t lane, Gate::Refusal refusal) const noexcept;
 
-  [[nodiscard]] bool execute(TaskNode& node, Backend::Thread thread) noexcept;
-  [[nodiscard]] Outcome invoke(TaskNode& node, StreamIndex stream) noexcept;
+  [[nodiscard]] Progress execute(TaskNode& node, Backend::Thread thread,
+                                 Clock::time_point now) noexcept;
+  [[nodiscard]] Outcome invoke(TaskNode& node, Backend::Thread thread) noexcept;
   void finish(TaskNode& node) noexcept;
+  void give_back(const TaskNode& node) noexcept;
   void observe(const TaskNode& node, std::chrono::nanoseconds wait, std::chrono::nanoseconds run,
                Clock::time_point now) noexcept;
-  void run_nested(TaskNode& node, TaskNode& outer) noexcept;
-  [[nodiscard]] bool run_in_turn(CallerNode& node) noexcept;
+  [[nodiscard]] Outcome run_nested(TaskNode& node, TaskNode& outer) noexcept;
+  [[nodiscard]] bool try_admit_caller(CallerNode& node) noexcept;
+  [[nodiscard]] StreamPool::Caller lessee(const TaskNode& node) const noexcept;
 
   [[nodiscard]] Clock::time_point expire(Clock::time_point now) noexcept;
   void note_progress() noexcept;

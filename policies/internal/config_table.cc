@@ -113,8 +113,11 @@ template <typename Access>
 ConfigRow row(std::string name, Allowed allowed, std::string_view unit, ReloadClass reload_class,
               Access access, std::string_view help) {
   using Field = std::remove_reference_t<decltype(access(std::declval<Config&>()))>;
-  assert(allowed.like.index() == to_value(Field{}).index());
+  const Config defaults;
+  const Value default_value = to_value(access(defaults));
+  assert(default_value.index() == allowed.like.index() && allowed.holds(default_value));
   return {.name = std::move(name),
+          .default_value = to_toml(default_value),
           .allowed = std::move(allowed),
           .unit = unit,
           .reload_class = reload_class,
@@ -198,23 +201,29 @@ std::vector<ConfigRow> make_rows() {
 
 }  // namespace
 
-std::string toml_string(std::string_view text) {
+std::string one_line(std::string_view text) {
   constexpr std::string_view kHex = "0123456789ABCDEF";
-  std::string out = "\"";
+  std::string out;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
+    if (byte >= 0x20 && byte != 0x7F) {
       out += c;
-    } else if (byte < 0x20 || byte == 0x7F) {
+    } else {
       out += "\\u00";
       out += kHex[byte / 16U];
       out += kHex[byte % 16U];
-    } else {
-      out += c;
     }
   }
-  return out + '"';
+  return out;
+}
+
+std::string toml_string(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return '"' + one_line(out) + '"';
 }
 
 std::string to_toml(const Value& value) {

@@ -18,7 +18,10 @@ namespace streamgate::policies::internal {
 /// The value of a key, in the types of TOML that keys have.
 using Value = std::variant<bool, std::int64_t, std::string>;
 
-/// The text in double quotes, with TOML's escapes: one line, whatever the text holds.
+/// The text with its control characters as TOML escapes them: one line, and no NUL.
+[[nodiscard]] std::string one_line(std::string_view text);
+
+/// The text as a TOML string of one line.
 [[nodiscard]] std::string toml_string(std::string_view text);
 
 /// The value as TOML.
@@ -35,7 +38,8 @@ struct Allowed {
 
 /// One key.
 struct ConfigRow {
-  std::string name;  ///< Dotted; the part before the last dot is the section.
+  std::string name;           ///< Dotted; the part before the last dot is the section.
+  std::string default_value;  ///< As TOML; the field's own default, not a copy.
   Allowed allowed;
   std::string_view unit;
   ReloadClass reload_class;

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
@@ -16,6 +17,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -437,6 +439,19 @@ TEST(Config, EachErrorIsOneLineWhateverTheValueHolds) {
   EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
   EXPECT_TRUE(contains(error, "\"a\\u000Ab\" is not a known key")) << error;
   EXPECT_TRUE(contains(error, "\"c\\u000Ad\\u007F\" is not a known word")) << error;
+}
+
+TEST(Config, ErrorHoldsNoNulAndNoRawControlCharacter) {
+  const std::string error = error_of(std::string("executor.threads = \0\x01\nqueue.x = 1\n", 32));
+  EXPECT_TRUE(contains(error, "executor.threads = \\u0000\\u0001 is not TOML")) << error;
+  EXPECT_TRUE(contains(error, "queue.x is not a known key")) << error;
+}
+
+TEST(Config, BrokenLineHidesNoOtherKeyOfItsSection) {
+  const std::string error = error_of("queue.max_tasks = cpu\nqueue.max_bytes = 0\n");
+  EXPECT_TRUE(contains(error, "sg.toml:1: queue.max_tasks = cpu is not TOML")) << error;
+  EXPECT_TRUE(contains(error, "sg.toml:2: queue.max_bytes = 0 is out of range")) << error;
+  EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
 }
 
 TEST(Config, HostileTextEndsInAnErrorSoon) {

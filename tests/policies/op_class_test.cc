@@ -116,6 +116,31 @@ TEST(OpClassSet, CoversWhatItsPermitsAllow) {
   }
 }
 
+TEST(OpClassSet, MissingIsWhatMakesTheSetCoverTheInnerOneAndNoMore) {
+  for (std::size_t i = 0; i < kLanes; ++i) {
+    for (std::size_t j = 0; j < kLanes; ++j) {
+      const OpClassSet outer = OpClassSet::from_lane(i);
+      const OpClassSet inner = OpClassSet::from_lane(j);
+      const auto missing = outer.missing_for(inner);
+      EXPECT_EQ(missing.has_value(), !outer.covers(inner)) << i << " over " << j;
+      if (!missing) continue;
+      EXPECT_TRUE((outer | *missing).covers(inner)) << i << " over " << j;
+      EXPECT_TRUE(inner.covers(*missing)) << i << " over " << j;
+      EXPECT_FALSE(outer.shares_with(*missing)) << i << " over " << j;
+    }
+  }
+}
+
+TEST(OpClassSet, SharesExactlyWhereAClassIsInBoth) {
+  const OpClassSet both = OpClass::kKernel | OpClass::kGraph;
+  EXPECT_TRUE(both.shares_with(OpClass::kKernel));
+  EXPECT_TRUE(both.shares_with(OpClass::kGraph));
+  EXPECT_FALSE(OpClassSet(OpClass::kKernel).shares_with(OpClass::kGraph));
+  EXPECT_FALSE(both.shares_with(OpClass::kExclusive));
+  EXPECT_FALSE(both.shares_with(OpClass::kRaw));
+  EXPECT_TRUE(OpClassSet(OpClass::kRaw).shares_with(OpClass::kRaw));
+}
+
 TEST(OpClassSet, UnknownOperationTakesAPermitOfKernelAndOfGraph) {
   EXPECT_EQ(kUnknownOpClass, OpClass::kKernel | OpClass::kGraph);
   static_assert(sizeof(OpClassSet) == 1, "an OpClassSet is a value of one byte");

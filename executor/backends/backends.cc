@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The backends of this build, by name.
+#include <streamgate/executor/backends/cpu.h>
+#include <streamgate/executor/backends/inline.h>
+
+#include <stdexcept>
+#include <string>
+
+namespace streamgate::executor {
+namespace {
+
+struct Entry {
+  std::string_view name;
+  std::unique_ptr<Backend> (*make)();
+};
+
+constexpr Entry kEntries[] = {
+#if STREAMGATE_WITH_TORCH
+    {"cpu", make_cpu_backend},
+#endif
+    {"inline", make_inline_backend},
+};
+
+}  // namespace
+
+std::vector<std::string_view> backends() {
+  std::vector<std::string_view> names;
+  for (const Entry& entry : kEntries) names.push_back(entry.name);
+  return names;
+}
+
+std::unique_ptr<Backend> make_backend(std::string_view name) {
+  std::string known;
+  for (const Entry& entry : kEntries) {
+    if (entry.name == name) return entry.make();
+    known += (known.empty() ? "" : ", ") + std::string(entry.name);
+  }
+  throw std::invalid_argument("executor.backend '" + std::string(name) +
+                              "' is not in this build of streamgate; it has: " + known);
+}
+
+}  // namespace streamgate::executor

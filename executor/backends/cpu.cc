@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The CPU backend: keeps libtorch's intra-op threads of every thread that runs a task at that
+// task's share of the cores. Without that, threads multiply with intra-op threads, and throughput
+// falls by up to 200 times (facts.md 3: 28,540 to 143 linears a second on 2 cores, libtorch 1.13).
+#include <streamgate/executor/backends/cpu.h>
+
+#include <streamgate/executor/internal/torch_library.h>
+#include <streamgate/executor/stream_pool.h>
+
+#include <ATen/Parallel.h>
+
+#include <exception>
+
+namespace streamgate::executor {
+namespace {
+
+/// What the calling thread had before a task, to be restored after it. libtorch keeps the number
+/// for each thread (it is OpenMP's own variable), so this is kept for each thread, too.
+thread_local int threads_before = 0;
+thread_local unsigned depth = 0;
+
+class CpuBackend final : public Backend {
+ public:
+  std::string_view name() const noexcept override { return "cpu"; }
+
+  void initialise(std::size_t intra_op_threads) override {
+    intra_op_threads_ = static_cast<int>(intra_op_threads);
+    // Once in a process, and only before the first inter-op work: a second executor finds it done,
+    // and a service that chose for itself keeps its choice.
+    try {
+      at::set_num_interop_threads(1);
+    } catch (const std::exception&) {
+    }
+  }
+
+  Provenance provenance() const override {
+    return {.backend = "cpu",
+            .libtorch = loaded_torch_version(),
+            .device = cpu_model(),
+            .os = operating_system()};
+  }
+
+  std::size_t max_streams() const noexcept override { return StreamPool::kMaxSlots; }
+  /// libtorch's CPU operators may run at any width; width is a matter of speed here.
+  policies::OpClassSet default_class() const noexcept override { return policies::OpClass::kRaw; }
+  bool shares_cores() const noexcept override { return true; }
+
+  void bind_worker() noexcept override { restrict_thread(); }
+  void unbind_worker() noexcept override { restore_thread(); }
+  void open_stream(StreamIndex) override {}
+  void enter(StreamIndex, Thread thread) noexcept override {
+    if (thread == Thread::kCaller) restrict_thread();
+  }
+  void leave(StreamIndex, Thread thread) noexcept override {
+    if (thread == Thread::kCaller) restore_thread();
+  }
+  Progress notify_when_done(StreamIndex, StreamDone&) noexcept override { return Progress::kDone; }
+  bool synchronize(StreamIndex, std::chrono::steady_clock::time_point) noexcept override {
+    return true;
+  }
+
+ private:
+  void restrict_thread() const noexcept {
+    if (depth++ != 0) return;
+    threads_before = at::get_num_threads();
+    if (threads_before != intra_op_threads_) at::set_num_threads(intra_op_threads_);
+  }
+  void restore_thread() const noexcept {
+    if (--depth != 0) return;
+    if (threads_before != intra_op_threads_) at::set_num_threads(threads_before);
+  }
+
+  int intra_op_threads_ = 1;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend() { return std::make_unique<CpuBackend>(); }
+
+}  // namespace streamgate::executor

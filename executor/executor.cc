@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a config to an executor: the automatic values, and the checks that need to know the machine.
+#include <streamgate/executor/executor.h>
+
+#include <streamgate/executor/internal/core.h>
+
+#include <oneapi/tbb/info.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace streamgate::executor {
+namespace {
+
+using policies::index_of;
+using policies::OpClass;
+
+std::size_t cores() { return static_cast<std::size_t>(oneapi::tbb::info::default_concurrency()); }
+
+/// Replaces every "the executor decides" by what it decides.
+void resolve_threads(policies::Config::Executor& config) {
+  const std::size_t available = cores();
+  if (config.threads == 0) {
+    config.threads = std::max<std::size_t>(1, available / std::max<std::size_t>(1, config.intra_op_threads));
+  }
+  if (config.intra_op_threads == 0) {
+    config.intra_op_threads = std::max<std::size_t>(1, available / config.threads);
+  }
+  const std::size_t product = config.threads * config.intra_op_threads;
+  if (product > std::max(available, config.threads) && !config.allow_oversubscription) {
+    throw std::invalid_argument(
+        "executor.threads = " + std::to_string(config.threads) +
+        " times executor.intra_op_threads = " + std::to_string(config.intra_op_threads) + " is " +
+        std::to_string(product) + ", more than the " + std::to_string(available) +
+        " cores of this machine, which slows libtorch down by orders of magnitude; lower one, or set "
+        "executor.allow_oversubscription = true");
+  }
+}
+
+void resolve_gates(policies::Config& config, std::size_t streams, bool on_cpu) {
+  for (const OpClass op_class : policies::kAllOpClasses) {
+    policies::GateConfig& gate = config.gates[index_of(op_class)];
+    // Raw work is safe at any width; it cannot be wider than the streams. For the other classes a
+    // width that nobody measured is not assumed.
+    if (gate.ceiling == 0) {
+      gate.ceiling = op_class == OpClass::kRaw ? std::max<std::size_t>(streams, gate.limit) : 1;
+    }
+    if (gate.limit == 0) {
+      // On the CPU a stream is a share of the cores, so more tasks than workers only get in each
+      // other's way, whichever door they come by.
+      gate.limit = op_class == OpClass::kRaw && on_cpu ? std::min(config.executor.threads, gate.ceiling)
+                                                       : gate.ceiling;
+    }
+    if (gate.limit > gate.ceiling) {
+      throw std::invalid_argument("gate." + std::string(to_string(op_class)) + ".limit = " +
+                                  std::to_string(gate.limit) + " exceeds its ceiling of " +
+                                  std::to_string(gate.ceiling) + " (gate." +
+                                  std::string(to_string(op_class)) + ".ceiling)");
+    }
+  }
+}
+
+std::unique_ptr<Core> make_core(ExecutorOptions options) {
+  policies::Config& config = options.config;
+  if (!options.backend) options.backend = make_backend(config.executor.backend);
+  config.executor.backend = std::string(options.backend->name());
+  resolve_threads(config.executor);
+  const std::size_t streams = std::min(config.executor.streams, options.backend->max_streams());
+  resolve_gates(config, streams, options.backend->shares_cores());
+  GateOptions gate;
+  for (const OpClass op_class : policies::kAllOpClasses) {
+    gate.ceilings[index_of(op_class)] = config.gates[index_of(op_class)].ceiling;
+  }
+  gate.incompatible = std::move(options.incompatible);
+  if (!options.limit_policy) {
+    options.limit_policy = [](OpClass, const policies::LimitPolicyOptions& policy) {
+      return policies::make_limit_policy(policy);
+    };
+  }
+  return std::make_unique<Core>(std::move(config), std::move(options.backend), gate,
+                                std::move(options.limit_policy));
+}
+
+}  // namespace
+
+// ---- the caller of run ----
+
+void CallerNode::set(Turn turn) noexcept {
+  // Notify under the lock: the caller's stack frame ends as soon as it sees the turn.
+  const std::lock_guard lock(mutex_);
+  turn_ = turn;
+  changed_.notify_one();
+}
+
+void CallerNode::publish(Outcome) noexcept { set(Turn::kEnded); }
+void CallerNode::wake_to_run() noexcept { set(Turn::kRun); }
+
+bool CallerNode::wait_turn() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return turn_ != Turn::kWaiting; });
+  return std::exchange(turn_, Turn::kWaiting) == Turn::kRun;
+}
+
+// ---- the executor ----
+
+Executor::Executor(ExecutorOptions options) : core_(make_core(std::move(options))) {}
+
+Executor::Executor(const std::filesystem::path& config_file)
+    : Executor(ExecutorOptions{.config = policies::load_config(config_file)}) {}
+
+Executor::~Executor() {
+  const auto patience = core_->config().executor.drain_timeout;
+  DrainReport report = core_->drain(Drain::kCancelQueued, Clock::now() + patience);
+  if (report.drained) return;
+  std::fprintf(stderr,
+               "streamgate: an executor is being destroyed while %zu of its tasks still run after "
+               "%lld ms; waiting on. Remedy: end them (TaskContext::cancel_requested), or drain() "
+               "before the destructor\n",
+               report.running, static_cast<long long>(patience.count()));
+  report = core_->drain(Drain::kCancelAll, Clock::time_point::max());
+}
+
+DrainReport Executor::drain(Drain mode, Clock::time_point deadline) {
+  if (Core::current_task() != nullptr && &Core::current_task()->core == core_.get()) {
+    throw NestedWaitError("drain() inside a task of the same executor would wait for itself");
+  }
+  return core_->drain(mode, deadline);
+}
+
+std::vector<std::string_view> Executor::apply(const policies::Config& config) {
+  policies::Config wanted = config;
+  const policies::Config present = core_->config();
+  // An automatic value stays what it was resolved to.
+  if (wanted.executor.threads == 0) wanted.executor.threads = present.executor.threads;
+  if (wanted.executor.intra_op_threads == 0) {
+    wanted.executor.intra_op_threads = present.executor.intra_op_threads;
+  }
+  // Limits are judged against the ceilings in force: those change only on a restart.
+  std::array<std::size_t, policies::kOpClasses> wanted_ceilings{};
+  for (const OpClass op_class : policies::kAllOpClasses) {
+    policies::GateConfig& gate = wanted.gates[index_of(op_class)];
+    const std::size_t in_force = present.gates[index_of(op_class)].ceiling;
+    wanted_ceilings[index_of(op_class)] = gate.ceiling == 0 ? in_force : gate.ceiling;
+    gate.ceiling = in_force;
+  }
+  resolve_gates(wanted, 0, core_->backend().shares_cores());
+  for (const OpClass op_class : policies::kAllOpClasses) {
+    wanted.gates[index_of(op_class)].ceiling = wanted_ceilings[index_of(op_class)];
+  }
+  return core_->apply(wanted);
+}
+
+std::vector<std::string_view> Executor::reload(const std::filesystem::path& config_file) {
+  try {
+    return apply(policies::load_config(config_file));
+  } catch (...) {
+    core_->count_failed_reload();
+    throw;
+  }
+}
+
+std::size_t Executor::set_limit(OpClass op_class, std::size_t limit) noexcept {
+  return core_->set_limit(op_class, limit);
+}
+
+policies::Config Executor::config() const { return core_->config(); }
+Snapshot Executor::snapshot() const { return core_->snapshot(); }
+Provenance Executor::provenance() const { return core_->backend().provenance(); }
+
+policies::OpClassSet Executor::classify(const TaskOptions& options) const noexcept {
+  return core_->classify(options.op_class);
+}
+
+void Executor::submit_node(TaskNode& node, const std::stop_token& stop) noexcept {
+  core_->submit(node, stop);
+}
+
+Outcome Executor::run_node(CallerNode& node, const std::stop_token& stop) {
+  return core_->run(node, stop);
+}
+
+}  // namespace streamgate::executor

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Completion and waiting.
+#include <streamgate/executor/future.h>
+
+#include <streamgate/executor/internal/core.h>
+
+#include <condition_variable>
+#include <mutex>
+
+namespace streamgate::executor {
+namespace {
+
+/// A thread that waits for a state, on its own stack.
+class ThreadWaiter final : public Waiter {
+ public:
+  void fire() noexcept override {
+    // Notify under the lock: the waiter ends this object as soon as it sees fired_.
+    const std::lock_guard lock(mutex_);
+    fired_ = true;
+    fired_now_.notify_one();
+  }
+
+  [[nodiscard]] bool wait_until(Clock::time_point deadline) {
+    std::unique_lock lock(mutex_);
+    const auto fired = [&] { return fired_; };
+    if (deadline == Clock::time_point::max()) {
+      fired_now_.wait(lock, fired);
+      return true;
+    }
+    return fired_now_.wait_until(lock, deadline, fired);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable fired_now_;
+  bool fired_ = false;
+};
+
+/// Stands for "complete" in SharedState::waiter_; never fired.
+class DoneMark final : public Waiter {
+ public:
+  void fire() noexcept override {}
+};
+DoneMark done_mark;
+
+bool block(SharedState& state, Clock::time_point deadline) {
+  ThreadWaiter waiter;
+  if (!state.set_waiter(waiter)) return true;
+  if (waiter.wait_until(deadline)) return true;
+  if (state.clear_waiter(waiter)) return false;
+  // It is being fired at this moment, and the waiter must live until it has been.
+  return waiter.wait_until(Clock::time_point::max());
+}
+
+}  // namespace
+
+Waiter* SharedState::done() noexcept { return &done_mark; }
+
+void SharedState::complete(Outcome outcome) noexcept {
+  outcome_ = outcome;
+  // Release: publishes value, error and outcome. Acquire: pairs with set_waiter's release, so that
+  // the waiter is whole.
+  Waiter* const waiter = waiter_.exchange(done(), std::memory_order_acq_rel);
+  if (waiter != nullptr) waiter->fire();
+}
+
+bool SharedState::set_waiter(Waiter& waiter) noexcept {
+  Waiter* nobody = nullptr;
+  return waiter_.compare_exchange_strong(nobody, &waiter, std::memory_order_acq_rel,
+                                         std::memory_order_acquire);
+}
+
+bool SharedState::clear_waiter(Waiter& waiter) noexcept {
+  Waiter* expected = &waiter;
+  return waiter_.compare_exchange_strong(expected, nullptr, std::memory_order_acq_rel,
+                                         std::memory_order_acquire);
+}
+
+bool SharedState::wait_until(Clock::time_point deadline) {
+  if (ready()) return true;
+  TaskNode* const current = Core::current_task();
+  if (current == nullptr) return block(*this, deadline);
+
+  if (node_ == nullptr) {
+    throw NestedWaitError(
+        "a task waits for a future made by then(), which may depend on tasks that queue behind it; "
+        "use then() or co_await, or wait outside of tasks");
+  }
+  if (&node_->core != &current->core) return block(*this, deadline);
+  if (Core::help_or_prepare_wait(*current, *node_)) return true;
+  const bool is_ready = block(*this, deadline);
+  Core::end_nested_wait(*current);
+  return is_ready;
+}
+
+CancelResult cancel_task(TaskNode& node) noexcept { return Core::cancel(node); }
+
+}  // namespace streamgate::executor

@@ -1,0 +1,745 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The way of a task from its submission to its end. Read it from submit and run downwards.
+#include <streamgate/executor/internal/core.h>
+
+#include <streamgate/executor/executor.h>
+
+#include <algorithm>
+#include <cassert>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace streamgate::executor {
+namespace {
+
+using policies::index_of;
+using policies::kAllOpClasses;
+using policies::kLanes;
+using policies::OpClass;
+using policies::OpClassSet;
+
+constexpr Clock::time_point kNever = Clock::time_point::max();
+
+thread_local TaskNode* running_task = nullptr;
+
+/// Guards TaskNode::waits_for of all tasks. One for the process: nested waits are rare.
+std::mutex& nested_mutex() {
+  static auto* const mutex = new std::mutex;
+  return *mutex;
+}
+
+constexpr unsigned bit(std::size_t lane) { return 1U << lane; }
+
+}  // namespace
+
+// ---- visitors ----
+
+std::atomic<std::size_t>& Visitors::mine() noexcept {
+  static std::atomic<std::size_t> next{0};
+  thread_local const std::size_t stripe = next.fetch_add(1, std::memory_order_relaxed) % kStripes;
+  return stripes_[stripe].count;
+}
+
+bool Visitors::none() const noexcept {
+  return std::all_of(stripes_.begin(), stripes_.end(), [](const Stripe& stripe) {
+    return stripe.count.load(std::memory_order_acquire) == 0;
+  });
+}
+
+// ---- beginning and end ----
+
+Core::Core(policies::Config config, std::unique_ptr<Backend> backend, const GateOptions& gate,
+           PolicyFactory make_policy)
+    : backend_(std::move(backend)),
+      default_class_(backend_->default_class()),
+      constructor_(std::this_thread::get_id()),
+      instrumented_(config.metrics.enabled),
+      when_full_(config.queue.when_full),
+      gate_(gate),
+      queue_(config.queue.max_tasks, config.queue.max_bytes),
+      streams_(std::min(config.executor.streams, backend_->max_streams())),
+      recorder_(streams_.slots()),
+      make_policy_(std::move(make_policy)),
+      config_(std::move(config)),
+      intra_op_threads_(config_.executor.intra_op_threads) {
+  for (const OpClass op_class : kAllOpClasses) {
+    const policies::GateConfig& wanted = config_.gates[index_of(op_class)];
+    PolicySlot& slot = policies_[index_of(op_class)];
+    slot.policy = make_policy_(op_class, {.name = wanted.policy,
+                                          .initial = wanted.limit,
+                                          .ceiling = gate_.ceiling(op_class)});
+    slot.wants_observations = slot.policy->wants_observations();
+    gate_.set_limit(op_class, slot.policy->initial_limit());
+  }
+  backend_->initialise(intra_op_threads_);
+  arena_ = std::make_unique<Arena>(config_.executor.threads, *backend_, *this);
+  timer_ = std::make_unique<DeadlineTimer>([this](Clock::time_point now) { return expire(now); });
+}
+
+Core::~Core() {
+  // The timer first: it ends tasks, and calls the arena for those behind them.
+  timer_.reset();
+  arena_.reset();
+}
+
+// ---- the two doors ----
+
+std::optional<Outcome> Core::turn_away(TaskNode& node, const std::stop_token& stop) noexcept {
+  if (gate_.closed()) return Outcome::kShutdown;
+  if (stop.stop_requested()) return Outcome::kCancelled;
+  // A clock read costs about 30 ns here, so it is made only for those who use it.
+  if (instrumented_ || node.deadline != kNever) node.submitted = Clock::now();
+  if (node.deadline <= node.submitted) return Outcome::kExpired;
+  return std::nullopt;
+}
+
+void Core::submit(TaskNode& node, const std::stop_token& stop) noexcept {
+  const Visitors::Visit visit(visitors_);
+  std::optional<Outcome> refused = turn_away(node, stop);
+  // The node may end, and vanish, as soon as it is in the queue: what is needed later is read now.
+  const OpClassSet classes = node.classes;
+  const Clock::time_point deadline = node.deadline;
+  if (!refused) refused = enqueue(node, stop);
+  if (refused) {
+    end_without_run(node, *refused);
+    // The room that the task held for a moment may be what a drain is waiting for.
+    note_progress();
+    return;
+  }
+  if (deadline != kNever) timer_->arm(deadline);
+  // When the gate refuses, whoever gives a permit back finds the task, as it is in the queue.
+  if (gate_.would_refuse(classes) == Gate::Refusal::kNone) arena_->call();
+}
+
+Outcome Core::run(CallerNode& node, const std::stop_token& stop) {
+  const Visitors::Visit visit(visitors_);
+  if (const std::optional<Outcome> refused = turn_away(node, stop)) {
+    recorder_.ended_waiting(node.classes.lane(), *refused);
+    return *refused;
+  }
+  if (TaskNode* const outer = current_task(); outer != nullptr && &outer->core == this) {
+    const std::optional<OpClassSet> missing = outer->classes.missing_for(node.classes);
+    if (missing && !gate_.try_acquire(*missing)) {
+      throw NestedWaitError("run() inside a task of class " +
+                            std::string(to_string(outer->classes)) + " needs a permit of class " +
+                            std::string(to_string(*missing)) +
+                            ", and none is free: waiting for it here could wait for ever. Give the "
+                            "outer task both classes, or submit() and then()");
+    }
+    const Outcome outcome = run_nested(node, *outer);
+    if (missing) {
+      gate_.release(*missing);
+      after_release();
+    }
+    return outcome;
+  }
+
+  node.by_constructor = std::this_thread::get_id() == constructor_;
+  Clock::time_point now = node.submitted;
+  if (try_admit_caller(node)) {
+    node.watch(stop);
+  } else {
+    if (const std::optional<Outcome> refused = enqueue(node, stop)) {
+      recorder_.ended_waiting(node.classes.lane(), *refused);
+      note_progress();
+      return *refused;
+    }
+    if (node.deadline != kNever) timer_->arm(node.deadline);
+    dispatch();
+    if (!node.wait_turn()) return node.outcome;
+    if (instrumented_ || node.deadline != kNever) now = Clock::now();
+  }
+  if (execute(node, Backend::Thread::kCaller, now) == Progress::kPending) {
+    static_cast<void>(node.wait_turn());
+  } else {
+    after_release();
+    note_progress();
+  }
+  return node.outcome;
+}
+
+bool Core::may_overtake(std::size_t lane) const noexcept {
+  if (queue_.tasks() == 0) return true;
+  if (!queue_.inbox_empty()) return false;
+  const OpClassSet classes = OpClassSet::from_lane(lane);
+  for (std::size_t other = 0; other < kLanes; ++other) {
+    if (queue_.ordered(other) == 0) continue;
+    const OpClassSet waiting = OpClassSet::from_lane(other);
+    if (waiting.shares_with(classes) || gate_.exclude_each_other(waiting, classes)) return false;
+  }
+  return true;
+}
+
+bool Core::try_admit_caller(CallerNode& node) noexcept {
+  if (!may_overtake(node.classes.lane()) || !gate_.try_acquire(node.classes)) return false;
+  const std::optional<StreamIndex> lease = streams_.lease(lessee(node));
+  if (!lease) {
+    gate_.release(node.classes);
+    // No dispatch: the node goes to the queue next, and its own dispatch serves everybody.
+    return false;
+  }
+  node.stream = *lease;
+  node.phase.store(TaskNode::Phase::kClaimed, std::memory_order_relaxed);
+  return true;
+}
+
+StreamPool::Caller Core::lessee(const TaskNode& node) const noexcept {
+  return node.by_constructor ? StreamPool::Caller::kConstructor
+                                                                  : StreamPool::Caller::kOther;
+}
+
+// ---- waiting ----
+
+std::optional<Outcome> Core::enqueue(TaskNode& node, const std::stop_token& stop) noexcept {
+  if (queue_.reserve(node.cost_bytes) != AdmissionQueue::Push::kAccepted) {
+    if (const std::optional<Outcome> refused = make_room(node)) return refused;
+  }
+  // Before the push, since the task may end at once. A stop that comes in between claims the task
+  // (submit) or leaves word (run); either is seen when the inbox is sorted.
+  node.watch(stop);
+  const std::size_t cost_bytes = node.cost_bytes;
+  if (queue_.push(node)) return std::nullopt;
+  queue_.unreserve(cost_bytes);
+  node.unwatch();
+  // The stop may have ended it already; then only the executor's share is left to give up.
+  if (node.claim(TaskNode::Phase::kInbox)) return Outcome::kShutdown;
+  recorder_.ended_waiting(node.classes.lane(), Outcome::kCancelled);
+  node.release_by_executor();
+  return std::nullopt;
+}
+
+std::optional<Outcome> Core::make_room(const TaskNode& node) noexcept {
+  NodeChain cancelled;
+  NodeChain discarded;
+  NodeChain shed;
+  AdmissionQueue::Push push;
+  {
+    const std::lock_guard lock(queue_.mutex());
+    // Tasks that were cancelled in the inbox hold their room until it is sorted.
+    queue_.sort_inbox(cancelled, discarded);
+    push = queue_.reserve(node.cost_bytes);
+    if (push != AdmissionQueue::Push::kAccepted &&
+        when_full_.load(std::memory_order_relaxed) == policies::WhenFull::kShedLowest &&
+        queue_.make_room(node.priority, node.cost_bytes, shed)) {
+      push = AdmissionQueue::Push::kAccepted;
+    }
+  }
+  end_all(cancelled, Outcome::kCancelled);
+  discard(discarded);
+  end_all(shed, Outcome::kShed);
+  switch (push) {
+    case AdmissionQueue::Push::kQueueFull:
+      return Outcome::kQueueFull;
+    case AdmissionQueue::Push::kBytesFull:
+      return Outcome::kBytesFull;
+    default:
+      return std::nullopt;
+  }
+}
+
+void Core::sort_inbox() noexcept {
+  NodeChain cancelled;
+  NodeChain discarded;
+  {
+    const std::lock_guard lock(queue_.mutex());
+    queue_.sort_inbox(cancelled, discarded);
+  }
+  end_all(cancelled, Outcome::kCancelled);
+  discard(discarded);
+}
+
+void Core::end_without_run(TaskNode& node, Outcome outcome) noexcept {
+  recorder_.ended_waiting(node.classes.lane(), outcome);
+  node.unwatch();
+  node.outcome = outcome;
+  node.phase.store(TaskNode::Phase::kEnded, std::memory_order_release);
+  // A caller's node is gone once it is published.
+  const bool submitted = node.door == TaskNode::Door::kSubmit;
+  node.publish(outcome);
+  if (submitted) node.release_by_executor();
+}
+
+void Core::end_all(NodeChain& chain, Outcome outcome) noexcept {
+  while (!chain.empty()) end_without_run(chain.pop(), outcome);
+}
+
+void Core::discard(NodeChain& chain) noexcept {
+  while (!chain.empty()) {
+    TaskNode& node = chain.pop();
+    recorder_.ended_waiting(node.classes.lane(), Outcome::kCancelled);
+    // Whoever ended it may still be in its stop callback; the node must outlive that.
+    node.unwatch();
+    node.release_by_executor();
+  }
+}
+
+// ---- admission ----
+
+unsigned Core::blocked_with(std::size_t lane, Gate::Refusal refusal) const noexcept {
+  // No younger task overtakes an older one that needs the same class; and while a task waits for
+  // others to make room for it, none of those others comes after it. So nobody starves.
+  const OpClassSet refused = OpClassSet::from_lane(lane);
+  unsigned blocked = bit(lane);
+  for (std::size_t other = 0; other < kLanes; ++other) {
+    const OpClassSet classes = OpClassSet::from_lane(other);
+    if (classes.shares_with(refused) || (refusal == Gate::Refusal::kExcluded &&
+                                         gate_.exclude_each_other(classes, refused))) {
+      blocked |= bit(other);
+    }
+  }
+  return blocked;
+}
+
+Core::Admitted Core::admit(Taker taker) noexcept {
+  Admitted admitted;
+  NodeChain cancelled;
+  NodeChain discarded;
+  NodeChain callers;
+  {
+    // The one lock of the task path: the order of the queue needs it. It covers a few loads and
+    // one unlinking; submissions pass beside it, by the inbox.
+    const std::lock_guard lock(queue_.mutex());
+    queue_.sort_inbox(cancelled, discarded);
+    unsigned blocked_lanes = 0;
+    auto doors = AdmissionQueue::Doors::kBoth;
+    while (TaskNode* const node = queue_.best(blocked_lanes, doors)) {
+      const std::size_t lane = node->classes.lane();
+      const bool for_worker = node->door == TaskNode::Door::kSubmit;
+      if (for_worker && (taker == Taker::kOutside || admitted.node != nullptr)) {
+        // Not for this thread to run. It takes no permit for it either: the worker that comes will.
+        const Gate::Refusal refusal = gate_.would_refuse(node->classes);
+        if (refusal != Gate::Refusal::kNone) {
+          blocked_lanes |= blocked_with(lane, refusal);
+        } else if (arena_->all_called()) {
+          // All workers are at work; callers of run bring their own threads.
+          admitted.more = true;
+          doors = AdmissionQueue::Doors::kRunOnly;
+        } else {
+          admitted.more = true;
+          break;
+        }
+        continue;
+      }
+      const Gate::Refusal refusal = gate_.acquire_closed(node->classes);
+      if (refusal != Gate::Refusal::kNone) {
+        blocked_lanes |= blocked_with(lane, refusal);
+        continue;
+      }
+      const std::optional<StreamIndex> lease = streams_.lease(lessee(*node));
+      if (!lease) {
+        gate_.release(node->classes);
+        break;
+      }
+      node->stream = *lease;
+      if (!queue_.take(*node)) {
+        // Cancelled at this moment; the one who cancelled it dispatches after us.
+        streams_.give_back(*lease);
+        gate_.release(node->classes);
+        continue;
+      }
+      if (for_worker) {
+        admitted.node = node;
+        if (arena_->all_called()) {
+          // Another worker may be on its way out, having looked before this task's predecessor gave
+          // back what the next one needs: it shall look again.
+          admitted.more = queue_.tasks() != 0;
+          doors = AdmissionQueue::Doors::kRunOnly;
+        }
+      } else {
+        callers.push(*node);
+      }
+    }
+  }
+  while (!callers.empty()) callers.pop().wake_to_run();
+  end_all(cancelled, Outcome::kCancelled);
+  discard(discarded);
+  return admitted;
+}
+
+void Core::dispatch() noexcept {
+  if (admit(Taker::kOutside).more) arena_->call();
+}
+
+bool Core::work_once() noexcept {
+  const Admitted admitted = admit(Taker::kWorker);
+  if (admitted.more) arena_->call();
+  if (admitted.node == nullptr) return false;
+  const bool needs_now = instrumented_ || admitted.node->deadline != kNever;
+  static_cast<void>(execute(*admitted.node, Backend::Thread::kWorker,
+                            needs_now ? Clock::now() : Clock::time_point{}));
+  note_progress();
+  return true;
+}
+
+// ---- running ----
+
+Progress Core::execute(TaskNode& node, Backend::Thread thread, Clock::time_point now) noexcept {
+  if (node.deadline <= now) {
+    give_back(node);
+    if (node.door == TaskNode::Door::kSubmit) {
+      end_without_run(node, Outcome::kExpired);
+    } else {
+      recorder_.ended_waiting(node.classes.lane(), Outcome::kExpired);
+      node.unwatch();
+      node.outcome = Outcome::kExpired;
+    }
+    return Progress::kDone;
+  }
+  node.started = now;
+  node.phase.store(TaskNode::Phase::kRunning, std::memory_order_release);
+  node.outcome = invoke(node, thread);
+  if (backend_->notify_when_done(node.stream, node) == Progress::kPending) return Progress::kPending;
+  finish(node);
+  return Progress::kDone;
+}
+
+Outcome Core::invoke(TaskNode& node, Backend::Thread thread) noexcept {
+  if (streams_.needs_opening(node.stream)) {
+    try {
+      backend_->open_stream(node.stream);
+    } catch (...) {
+      node.fail(std::current_exception());
+      return Outcome::kFailed;
+    }
+    streams_.mark_opened(node.stream);
+  }
+  TaskContext context(node, node.stream, cancel_all_);
+  TaskNode* const outer = std::exchange(running_task, &node);
+  backend_->enter(node.stream, thread);
+  const Outcome outcome = node.invoke(context);
+  backend_->leave(node.stream, thread);
+  running_task = outer;
+  return outcome;
+}
+
+void Core::give_back(const TaskNode& node) noexcept {
+  const OpClassSet classes = node.classes;
+  streams_.give_back(node.stream);
+  gate_.release(classes);
+}
+
+void Core::finish(TaskNode& node) noexcept {
+  if (instrumented_) {
+    const Clock::time_point now = Clock::now();
+    const auto wait = node.started - node.submitted;
+    const auto run = now - node.started;
+    // Before the lease goes: it is what makes this thread the shard's only writer.
+    recorder_.ran(node.stream, node.classes.lane(), node.outcome, wait, run);
+    observe(node, wait, run, now);
+  }
+  node.unwatch();
+  node.phase.store(TaskNode::Phase::kEnded, std::memory_order_release);
+  give_back(node);
+  // A caller that runs its task itself needs no telling.
+  if (node.door == TaskNode::Door::kSubmit) {
+    node.publish(node.outcome);
+    node.release_by_executor();
+  }
+}
+
+void Core::observe(const TaskNode& node, std::chrono::nanoseconds wait,
+                   std::chrono::nanoseconds run, Clock::time_point now) noexcept {
+  for (const OpClass op_class : kAllOpClasses) {
+    if (!node.classes.contains(op_class)) continue;
+    PolicySlot& slot = policies_[index_of(op_class)];
+    if (!slot.wants_observations.load(std::memory_order_relaxed)) continue;
+    std::optional<std::size_t> limit;
+    {
+      const std::lock_guard lock(slot.mutex);
+      limit = slot.policy->observe({.now = now.time_since_epoch(),
+                                    .wait = wait,
+                                    .service = run,
+                                    .in_flight = gate_.in_use(op_class),
+                                    .limit = gate_.limit(op_class),
+                                    .good = node.outcome == Outcome::kOk});
+    }
+    // What a raised limit lets through starts when this task gives its permit back, a moment later.
+    if (limit) gate_.set_limit(op_class, *limit);
+  }
+}
+
+void Core::stream_done(TaskNode& node) noexcept {
+  const Visitors::Visit visit(visitors_);
+  const bool submitted = node.door == TaskNode::Door::kSubmit;
+  finish(node);
+  after_release();
+  note_progress();
+  if (!submitted) node.publish(node.outcome);
+}
+
+// ---- waiting inside a task ----
+
+TaskNode* Core::current_task() noexcept { return running_task; }
+
+Outcome Core::run_nested(TaskNode& node, TaskNode& outer) noexcept {
+  {
+    const std::lock_guard lock(nested_mutex());
+    outer.waits_for = &node;
+  }
+  node.stream = outer.stream;
+  node.phase.store(TaskNode::Phase::kRunning, std::memory_order_release);
+  if (instrumented_) node.started = Clock::now();
+  TaskContext context(node, node.stream, cancel_all_);
+  running_task = &node;
+  node.outcome = node.invoke(context);
+  running_task = &outer;
+  static_cast<void>(backend_->synchronize(node.stream, kNever));
+  if (instrumented_) {
+    recorder_.ran(node.stream, node.classes.lane(), node.outcome, node.started - node.submitted,
+                  Clock::now() - node.started);
+  }
+  end_nested_wait(outer);
+  node.unwatch();
+  node.phase.store(TaskNode::Phase::kEnded, std::memory_order_release);
+  return node.outcome;
+}
+
+bool Core::help_or_prepare_wait(TaskNode& current, TaskNode& target) {
+  Core& core = current.core;
+  core.sort_inbox();
+  const std::optional<OpClassSet> missing = current.classes.missing_for(target.classes);
+  bool taken = false;
+  {
+    const std::lock_guard lock(core.queue_.mutex());
+    if (target.linked && target.phase.load(std::memory_order_acquire) == TaskNode::Phase::kQueued) {
+      if (missing && core.gate_.acquire_closed(*missing) != Gate::Refusal::kNone) {
+        throw NestedWaitError(
+            "a task of class " + std::string(to_string(current.classes)) +
+            " waits for a queued one that needs a permit of class " +
+            std::string(to_string(*missing)) +
+            ", and none is free: waiting here could wait for ever. Use then() or co_await, or give "
+            "the outer task both classes");
+      }
+      taken = core.queue_.take(target);
+      if (!taken && missing) core.gate_.release(*missing);
+    }
+  }
+  if (taken) {
+    const Outcome outcome = core.run_nested(target, current);
+    if (missing) core.gate_.release(*missing);
+    target.publish(outcome);
+    target.release_by_executor();
+    core.after_release();
+    return true;
+  }
+  // It runs, or has ended, or is being cancelled: it will be ready, unless it waits for us.
+  const std::lock_guard lock(nested_mutex());
+  for (const TaskNode* node = &target; node != nullptr; node = node->waits_for) {
+    if (node == &current) {
+      throw NestedWaitError(
+          "a task waits for a task that waits for it, directly or through others; use then() or "
+          "co_await for one of the two");
+    }
+  }
+  current.waits_for = &target;
+  return false;
+}
+
+void Core::end_nested_wait(TaskNode& current) noexcept {
+  const std::lock_guard lock(nested_mutex());
+  current.waits_for = nullptr;
+}
+
+// ---- ending early ----
+
+CancelResult Core::cancel(TaskNode& node) noexcept {
+  // Sequentially consistent, and before the claims: whoever sorts the inbox makes the task
+  // claimable first and looks at this word afterwards.
+  node.cancel_requested.store(true, std::memory_order_seq_cst);
+  if (node.door == TaskNode::Door::kSubmit) {
+    // Needs neither lock nor executor: whoever sorts the inbox lets go of it.
+    if (node.claim(TaskNode::Phase::kInbox)) {
+      node.publish(Outcome::kCancelled);
+      return CancelResult::kCancelled;
+    }
+  } else if (node.phase.load(std::memory_order_seq_cst) == TaskNode::Phase::kInbox) {
+    // On its caller's stack, so it must leave the inbox before it ends. The caller is in run() and
+    // holds the executor.
+    node.core.sort_inbox();
+  }
+  if (node.claim(TaskNode::Phase::kQueued)) {
+    // Claimed in the queue: the executor cannot end before it is withdrawn.
+    Core& core = node.core;
+    const Visitors::Visit visit(core.visitors_);
+    {
+      const std::lock_guard lock(core.queue_.mutex());
+      core.queue_.withdraw(node);
+    }
+    core.end_without_run(node, Outcome::kCancelled);
+    // It may have held up others behind it.
+    core.after_release();
+    core.note_progress();
+    return CancelResult::kCancelled;
+  }
+  return node.phase.load(std::memory_order_acquire) == TaskNode::Phase::kEnded
+             ? CancelResult::kTooLate
+             : CancelResult::kRequested;
+}
+
+Clock::time_point Core::expire(Clock::time_point now) noexcept {
+  const Visitors::Visit visit(visitors_);
+  NodeChain cancelled;
+  NodeChain discarded;
+  NodeChain expired;
+  Clock::time_point next;
+  {
+    const std::lock_guard lock(queue_.mutex());
+    queue_.sort_inbox(cancelled, discarded);
+    while (TaskNode* const node = queue_.expired(now)) {
+      if (queue_.take(*node)) expired.push(*node);
+    }
+    next = queue_.next_deadline();
+  }
+  end_all(cancelled, Outcome::kCancelled);
+  discard(discarded);
+  end_all(expired, Outcome::kExpired);
+  after_release();
+  note_progress();
+  return next;
+}
+
+void Core::cancel_queued() noexcept {
+  NodeChain cancelled;
+  NodeChain discarded;
+  {
+    const std::lock_guard lock(queue_.mutex());
+    queue_.sort_inbox(cancelled, discarded);
+    while (TaskNode* const node = queue_.best(0, AdmissionQueue::Doors::kBoth)) {
+      if (queue_.take(*node)) cancelled.push(*node);
+    }
+  }
+  end_all(cancelled, Outcome::kCancelled);
+  discard(discarded);
+}
+
+// ---- coming to rest ----
+
+void Core::note_progress() noexcept {
+  if (!draining_.load(std::memory_order_seq_cst)) return;
+  // The lock makes sure that the one who waits is not between its look and its wait.
+  const std::lock_guard lock(drain_mutex_);
+  drained_.notify_all();
+}
+
+DrainReport Core::drain(Drain mode, Clock::time_point deadline) {
+  draining_.store(true, std::memory_order_seq_cst);
+  gate_.close();
+  NodeChain cancelled;
+  NodeChain discarded;
+  {
+    const std::lock_guard lock(queue_.mutex());
+    queue_.close(cancelled, discarded);
+  }
+  end_all(cancelled, Outcome::kCancelled);
+  discard(discarded);
+  if (mode == Drain::kCancelAll) cancel_all_.store(true, std::memory_order_relaxed);
+  if (mode != Drain::kFinish) cancel_queued();
+  dispatch();
+
+  const auto at_rest = [&] {
+    const std::lock_guard lock(queue_.mutex());
+    return queue_.quiet() && gate_.idle();
+  };
+  DrainReport report;
+  {
+    std::unique_lock lock(drain_mutex_);
+    report.drained = deadline == kNever ? (drained_.wait(lock, at_rest), true)
+                                        : drained_.wait_until(lock, deadline, at_rest);
+  }
+  // What is left are the last steps of those who ended the last tasks: workers on their way out of
+  // the arena, and visitors, for whom there is nothing to wait on but that they return.
+  if (report.drained) report.drained = arena_->wait_idle(deadline);
+  while (report.drained && !visitors_.none()) {
+    if (Clock::now() >= deadline) report.drained = false;
+    std::this_thread::yield();
+  }
+  report.queued = queue_.tasks();
+  report.running = streams_.leased();
+  return report;
+}
+
+// ---- operators ----
+
+std::size_t Core::set_limit(OpClass op_class, std::size_t limit) noexcept {
+  const std::size_t now = gate_.set_limit(op_class, limit);
+  after_release();
+  return now;
+}
+
+policies::Config Core::config() const {
+  const std::lock_guard lock(config_mutex_);
+  return config_;
+}
+
+std::vector<std::string_view> Core::apply(const policies::Config& config) {
+  const std::lock_guard lock(config_mutex_);
+  // Everything that can fail comes first.
+  std::array<std::unique_ptr<policies::LimitPolicy>, policies::kOpClasses> fresh;
+  for (const OpClass op_class : kAllOpClasses) {
+    const policies::GateConfig& wanted = config.gates[index_of(op_class)];
+    const policies::GateConfig& present = config_.gates[index_of(op_class)];
+    if (wanted.policy == present.policy && wanted.limit == present.limit) continue;
+    fresh[index_of(op_class)] = make_policy_(
+        op_class,
+        {.name = wanted.policy, .initial = wanted.limit, .ceiling = gate_.ceiling(op_class)});
+  }
+  for (const OpClass op_class : kAllOpClasses) {
+    auto& policy = fresh[index_of(op_class)];
+    if (!policy) continue;
+    PolicySlot& slot = policies_[index_of(op_class)];
+    gate_.set_limit(op_class, policy->initial_limit());
+    const std::lock_guard policy_lock(slot.mutex);
+    slot.wants_observations = policy->wants_observations();
+    slot.policy = std::move(policy);
+    config_.gates[index_of(op_class)].policy = config.gates[index_of(op_class)].policy;
+    config_.gates[index_of(op_class)].limit = config.gates[index_of(op_class)].limit;
+  }
+  queue_.set_bounds(config.queue.max_tasks, config.queue.max_bytes);
+  when_full_.store(config.queue.when_full, std::memory_order_relaxed);
+  config_.queue = config.queue;
+  config_.executor.drain_timeout = config.executor.drain_timeout;
+  reloads_applied_.fetch_add(1, std::memory_order_relaxed);
+  after_release();
+  // What still differs is what could not be taken over.
+  return policies::changed_keys(config_, config);
+}
+
+Snapshot Core::snapshot() const {
+  Snapshot snapshot;
+  snapshot.backend = std::string(backend_->name());
+  recorder_.add_to(snapshot);
+  for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    snapshot.lanes[lane].queued = queue_.ordered(lane);
+  }
+  for (const OpClass op_class : kAllOpClasses) {
+    GateSnapshot& gate = snapshot.gates[index_of(op_class)];
+    gate.in_use = gate_.in_use(op_class);
+    gate.limit = gate_.limit(op_class);
+    gate.ceiling = gate_.ceiling(op_class);
+  }
+  {
+    const std::lock_guard lock(config_mutex_);
+    for (const OpClass op_class : kAllOpClasses) {
+      snapshot.gates[index_of(op_class)].policy = config_.gates[index_of(op_class)].policy;
+    }
+  }
+  snapshot.queue = {.tasks = queue_.tasks(),
+                    .bytes = queue_.bytes(),
+                    .max_tasks = queue_.max_tasks(),
+                    .max_bytes = queue_.max_bytes()};
+  snapshot.streams = {.slots = streams_.slots(),
+                      .opened = streams_.opened(),
+                      .leased = streams_.leased(),
+                      .exhausted = streams_.exhausted()};
+  snapshot.arena = {.threads = arena_->threads(),
+                    .tickets = arena_->tickets(),
+                    .intra_op_threads = intra_op_threads_,
+                    .raised_global_limit = arena_->raised_global_limit()};
+  snapshot.reloads = {.applied = reloads_applied_.load(std::memory_order_relaxed),
+                      .failed = reloads_failed_.load(std::memory_order_relaxed)};
+  return snapshot;
+}
+
+}  // namespace streamgate::executor
