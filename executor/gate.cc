@@ -123,6 +123,17 @@ void Gate::release(OpClassSet classes) noexcept {
 #endif
 }
 
+bool Gate::may_keep(OpClassSet classes) const noexcept {
+  const std::uint64_t word = word_.load(std::memory_order_acquire);
+  for (const OpClass c : kAllOpClasses) {
+    if (classes.contains(c) &&
+        count(word, c) > limits_[index_of(c)].load(std::memory_order_relaxed)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 std::size_t Gate::set_limit(OpClass c, std::size_t limit) noexcept {
   const std::size_t clamped = std::clamp<std::size_t>(limit, 1, ceilings_[index_of(c)]);
   limits_[index_of(c)].store(static_cast<std::uint32_t>(clamped), std::memory_order_relaxed);

@@ -72,6 +72,10 @@ class Gate {
   /// REQUIRES: they were acquired, and not released before.
   void release(policies::OpClassSet classes) noexcept;
 
+  /// Whether permits that are in use may pass to the next task of the same set, as none of its
+  /// classes is above its limit. REQUIRES: the caller holds permits for the set.
+  [[nodiscard]] bool may_keep(policies::OpClassSet classes) const noexcept;
+
   /// Moves a limit to `limit`, clamped to 1..ceiling, and returns where it now is. Lowering lets
   /// running tasks drain. The caller wakes what a raised limit lets through.
   std::size_t set_limit(policies::OpClass op_class, std::size_t limit) noexcept;

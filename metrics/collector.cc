@@ -9,7 +9,6 @@
 #include <atomic>
 #include <chrono>
 #include <limits>
-#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -91,7 +90,8 @@ struct Collector::Source {
   std::string name;
   executor::Provenance provenance;
   SnapshotFunction snapshot;
-  std::atomic<std::size_t> readers{0};  // Scrapes that are in `snapshot`, or about to be.
+  bool removed = false;                 // Guarded by the collector's mutex.
+  std::atomic<std::size_t> readers{0};  // Scrapes in `snapshot`; raised under the mutex only.
 };
 
 Collector::Collector() = default;
@@ -130,11 +130,30 @@ void Collector::remove(std::string_view name) {
                                     [&](const auto& each) { return each->name == name; });
     if (found == sources_.end()) return;
     source = std::move(*found);
+    source->removed = true;
     sources_.erase(found);
   }
-  // No reader is added to a source that is not in the list. There is no deadline: to return early
-  // would let a scrape read an executor that has ended.
+  // No reader comes to a source once it is removed. There is no deadline: to return early would let
+  // a scrape read an executor that has ended.
   while (const std::size_t readers = source->readers.load()) source->readers.wait(readers);
+  source->snapshot = nullptr;  // A scrape may yet hold the source; what it captured ends here.
+}
+
+std::optional<executor::Snapshot> Collector::read(Source& source) const {
+  {
+    const std::lock_guard lock(mutex_);
+    if (source.removed) return std::nullopt;
+    ++source.readers;
+  }
+  std::optional<executor::Snapshot> snapshot;
+  try {
+    snapshot = source.snapshot();
+  } catch (...) {
+    // The scraper's thread is a C server's: an exception would end the process.
+  }
+  --source.readers;
+  source.readers.notify_all();
+  return snapshot;
 }
 
 std::vector<prometheus::MetricFamily> Collector::Collect() const {
@@ -142,19 +161,10 @@ std::vector<prometheus::MetricFamily> Collector::Collect() const {
   {
     const std::lock_guard lock(mutex_);
     sources = sources_;
-    for (const auto& source : sources) ++source->readers;
   }
-
-  std::vector<std::optional<executor::Snapshot>> snapshots(sources.size());
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    try {
-      snapshots[i] = sources[i]->snapshot();
-    } catch (...) {
-      // The scraper's thread is a C server's: an exception would end the process.
-    }
-    --sources[i]->readers;
-    sources[i]->readers.notify_all();
-  }
+  std::vector<std::optional<executor::Snapshot>> snapshots;
+  snapshots.reserve(sources.size());
+  for (const auto& source : sources) snapshots.push_back(read(*source));
 
   std::vector<prometheus::MetricFamily> families;
   families.reserve(metric_table().size());

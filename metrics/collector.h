@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,7 +65,10 @@ class Collector : public prometheus::Collectable {
 
  private:
   struct Source;
-  // Guards the list, and adding to a source's readers.
+  // The source's snapshot; nothing when it is removed, or throws.
+  [[nodiscard]] std::optional<executor::Snapshot> read(Source& source) const;
+
+  // Guards the list, and which sources are removed. Not held while a snapshot is taken.
   mutable std::mutex mutex_;
   // Shared with the scrapes that are in a source, since remove may come while they leave it.
   std::vector<std::shared_ptr<Source>> sources_;

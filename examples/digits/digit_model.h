@@ -17,7 +17,7 @@
 namespace digits {
 
 struct TrainingOptions {
-  std::size_t epochs = 3;
+  std::size_t epochs = 8;
   std::size_t batch = 50;
   double learning_rate = 3e-3;
   std::uint64_t seed = 1;

@@ -20,17 +20,27 @@ AdmissionQueue::AdmissionQueue(std::size_t max_tasks, std::size_t max_bytes) noe
 AdmissionQueue::~AdmissionQueue() { assert(tasks() == 0 && "a queued task would be lost"); }
 
 AdmissionQueue::Push AdmissionQueue::reserve(std::size_t cost_bytes) noexcept {
-  // Sequentially consistent, like tasks(): a release that finds no waiting task here was followed
-  // by this submission's look at the gate (see gate.cc).
-  if (tasks_.fetch_add(1, std::memory_order_seq_cst) >= max_tasks()) {
-    tasks_.fetch_sub(1, std::memory_order_seq_cst);
-    return Push::kQueueFull;
+  const auto exceeds = [this](std::size_t before, std::size_t taken) {
+    // Signed: tasks that were reserved after this one may have been taken already.
+    return static_cast<std::ptrdiff_t>(before - taken) >= static_cast<std::ptrdiff_t>(max_tasks());
+  };
+  // Sequentially consistent, as is tasks(): a release that finds no waiting task here was followed
+  // by this submission's look at the gate (see internal/core.h).
+  const std::size_t before = reserved_.fetch_add(1, std::memory_order_seq_cst);
+  // The workers' line is looked at only when the bound seems reached.
+  if (exceeds(before, taken_seen_.load(std::memory_order_relaxed))) {
+    const std::size_t taken = taken_.load(std::memory_order_relaxed);
+    taken_seen_.store(taken, std::memory_order_relaxed);
+    if (exceeds(before, taken)) {
+      reserved_.fetch_sub(1, std::memory_order_seq_cst);
+      return Push::kQueueFull;
+    }
   }
   if (cost_bytes == 0) return Push::kAccepted;
   std::size_t bytes = bytes_.load(std::memory_order_relaxed);
   do {
     if (bytes > max_bytes() || cost_bytes > max_bytes() - bytes) {
-      tasks_.fetch_sub(1, std::memory_order_seq_cst);
+      reserved_.fetch_sub(1, std::memory_order_seq_cst);
       return Push::kBytesFull;
     }
   } while (!bytes_.compare_exchange_weak(bytes, bytes + cost_bytes, std::memory_order_relaxed));
@@ -39,10 +49,20 @@ AdmissionQueue::Push AdmissionQueue::reserve(std::size_t cost_bytes) noexcept {
 
 void AdmissionQueue::unreserve(std::size_t cost_bytes) noexcept {
   if (cost_bytes != 0) bytes_.fetch_sub(cost_bytes, std::memory_order_relaxed);
-  tasks_.fetch_sub(1, std::memory_order_seq_cst);
+  reserved_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+void AdmissionQueue::free_room(std::size_t tasks, std::size_t bytes) noexcept {
+  if (bytes != 0) bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  // A load and a store: only the holder of the lock writes.
+  taken_.store(taken_.load(std::memory_order_relaxed) + tasks, std::memory_order_seq_cst);
 }
 
 bool AdmissionQueue::push(TaskNode& node) noexcept {
+  // Before the push: whoever sorts the task afterwards has seen the word, or sees it next time.
+  if (node.priority > Priority::kNormal || node.deadline != Clock::time_point::max()) {
+    urgent_.store(true, std::memory_order_seq_cst);
+  }
   QueueLinks* head = inbox_.load(std::memory_order_relaxed);
   do {
     if (head == &closed_mark) return false;
@@ -64,6 +84,8 @@ void AdmissionQueue::set_bounds(std::size_t max_tasks, std::size_t max_bytes) no
 }
 
 void AdmissionQueue::sort_inbox(NodeChain& cancelled, NodeChain& discarded) noexcept {
+  // Before the exchange: a word that comes after this is for a task that is not in it.
+  if (urgent_.load(std::memory_order_relaxed)) urgent_.store(false, std::memory_order_seq_cst);
   if (inbox_empty()) return;
   QueueLinks* newest = inbox_.exchange(nullptr, std::memory_order_seq_cst);
   // Not closed: close() empties the inbox under the lock that is held here.
@@ -81,14 +103,14 @@ void AdmissionQueue::sort_inbox(NodeChain& cancelled, NodeChain& discarded) noex
     if (!node.phase.compare_exchange_strong(inbox, TaskNode::Phase::kQueued,
                                             std::memory_order_seq_cst)) {
       // Cancelled while in the inbox, by a thread that did not need the lock for it.
-      unreserve(node.cost_bytes);
+      free_room(1, node.cost_bytes);
       discarded.push(node);
       continue;
     }
     // A stop_token may have fired before the task was ready to be claimed: then it only left word.
     if (node.cancel_requested.load(std::memory_order_seq_cst) &&
         node.claim(TaskNode::Phase::kQueued)) {
-      unreserve(node.cost_bytes);
+      free_room(1, node.cost_bytes);
       cancelled.push(node);
       continue;
     }
@@ -193,7 +215,7 @@ Clock::time_point AdmissionQueue::next_deadline() const noexcept {
 
 bool AdmissionQueue::take(TaskNode& node) noexcept {
   unlink(node);
-  unreserve(node.cost_bytes);
+  free_room(1, node.cost_bytes);
   if (node.claim(TaskNode::Phase::kQueued)) return true;
   ++to_withdraw_;
   return false;
@@ -202,7 +224,7 @@ bool AdmissionQueue::take(TaskNode& node) noexcept {
 void AdmissionQueue::withdraw(TaskNode& node) noexcept {
   if (node.linked) {
     unlink(node);
-    unreserve(node.cost_bytes);
+    free_room(1, node.cost_bytes);
   } else {
     --to_withdraw_;
   }
@@ -229,9 +251,8 @@ bool AdmissionQueue::make_room(Priority limit, std::size_t cost_bytes, NodeChain
     freed_bytes += worst->cost_bytes;
     victims.push(*worst);
   }
-  tasks_.fetch_sub(freed_tasks, std::memory_order_seq_cst);
-  bytes_.fetch_sub(freed_bytes, std::memory_order_relaxed);
-  tasks_.fetch_add(1, std::memory_order_seq_cst);
+  free_room(freed_tasks, freed_bytes);
+  reserved_.fetch_add(1, std::memory_order_seq_cst);
   bytes_.fetch_add(cost_bytes, std::memory_order_relaxed);
   while (!victims.empty()) {
     TaskNode& victim = victims.pop();

@@ -116,7 +116,12 @@ class AdmissionQueue {
   /// Puts a task for which room is reserved into the inbox; false, with nothing done, once closed.
   [[nodiscard]] bool push(TaskNode& node) noexcept;
 
-  [[nodiscard]] std::size_t tasks() const noexcept { return tasks_.load(std::memory_order_seq_cst); }
+  /// Tasks that wait, those in the inbox included. Zero only if, at some moment of the call, none
+  /// did.
+  [[nodiscard]] std::size_t tasks() const noexcept {
+    const std::size_t taken = taken_.load(std::memory_order_seq_cst);
+    return reserved_.load(std::memory_order_seq_cst) - taken;
+  }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t max_tasks() const noexcept {
     return max_tasks_.load(std::memory_order_relaxed);
@@ -132,6 +137,12 @@ class AdmissionQueue {
   [[nodiscard]] bool inbox_empty() const noexcept;
 
   [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
+
+  /// Whether the inbox must be sorted before `next`, the best of the queue, goes: because it may
+  /// hold a task that goes first. REQUIRES: lock.
+  [[nodiscard]] bool must_sort_before(const TaskNode& next) const noexcept {
+    return next.priority < Priority::kNormal || urgent_.load(std::memory_order_relaxed);
+  }
 
   /// Moves the inbox into the lanes. Tasks that were ended or asked to end on the way are not
   /// queued: those that another thread has ended already go to `discarded`, those that were asked
@@ -161,7 +172,7 @@ class AdmissionQueue {
   /// Takes a task out that the caller claimed before it had the lock. REQUIRES: lock.
   void withdraw(TaskNode& node) noexcept;
   /// Nothing is queued, and no withdraw is still to come. REQUIRES: lock.
-  [[nodiscard]] bool quiet() const noexcept { return tasks() == 0 && to_withdraw_ == 0; }
+  [[nodiscard]] bool quiet() const noexcept { return to_withdraw_ == 0 && tasks() == 0; }
 
   /// Sorts the inbox a last time; from now on push says no. REQUIRES: lock.
   void close(NodeChain& cancelled, NodeChain& discarded) noexcept;
@@ -196,14 +207,20 @@ class AdmissionQueue {
   void unlink(TaskNode& node) noexcept;
   [[nodiscard]] TaskNode* worst_below(Priority priority) const noexcept;
   void count(std::size_t lane, std::size_t change) noexcept;
+  void free_room(std::size_t tasks, std::size_t bytes) noexcept;
 
-  // Written by every submission, so apart from what only the holder of the lock writes.
+  // Every submission writes these, and workers rarely look: the submitters' cache line.
   alignas(64) std::atomic<QueueLinks*> inbox_{nullptr};
-  alignas(64) std::atomic<std::size_t> tasks_{0};
+  std::atomic<std::size_t> reserved_{0};    ///< Tasks ever reserved and not unreserved.
+  std::atomic<std::size_t> taken_seen_{0};  ///< taken_, as some submission last saw it.
   std::atomic<std::size_t> bytes_{0};
   std::atomic<std::size_t> max_tasks_;
   std::atomic<std::size_t> max_bytes_;
+  /// Whether the inbox may hold a task that goes before an ordinary one (kNormal, no deadline).
+  alignas(64) std::atomic<bool> urgent_{false};
+  // The holder of the lock writes these: the workers' cache lines.
   alignas(64) std::mutex mutex_;
+  std::atomic<std::size_t> taken_{0};  ///< Tasks ever taken out; what waits is the difference.
   std::array<std::atomic<std::size_t>, policies::kLanes> ordered_{};
   std::uint64_t sequence_ = 0;
   std::size_t to_withdraw_ = 0;

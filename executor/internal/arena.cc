@@ -138,8 +138,7 @@ bool Arena::call() noexcept {
 
 void Arena::serve() noexcept {
   for (;;) {
-    while (source_.work_once()) {
-    }
+    source_.work();
     std::uint32_t state = state_.load(std::memory_order_seq_cst);
     for (;;) {
       if ((state & kAgain) != 0) {

@@ -22,8 +22,8 @@ namespace streamgate::executor {
 /// Where a worker gets its work.
 class WorkSource {
  public:
-  /// Does one task, if one may start now; says whether it did. Called on workers, concurrently.
-  virtual bool work_once() noexcept = 0;
+  /// Does tasks until none may start. Called on workers, concurrently.
+  virtual void work() noexcept = 0;
 
  protected:
   ~WorkSource() = default;

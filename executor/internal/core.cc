@@ -153,10 +153,12 @@ Outcome Core::run(CallerNode& node, const std::stop_token& stop) {
   }
   if (execute(node, Backend::Thread::kCaller, now) == Progress::kPending) {
     static_cast<void>(node.wait_turn());
-  } else {
-    after_release();
-    note_progress();
+    return node.outcome;
   }
+  static_cast<void>(settle(node));
+  give_back(node);
+  after_release();
+  note_progress();
   return node.outcome;
 }
 
@@ -255,10 +257,7 @@ void Core::end_without_run(TaskNode& node, Outcome outcome) noexcept {
   node.unwatch();
   node.outcome = outcome;
   node.phase.store(TaskNode::Phase::kEnded, std::memory_order_release);
-  // A caller's node is gone once it is published.
-  const bool submitted = node.door == TaskNode::Door::kSubmit;
-  node.publish(outcome);
-  if (submitted) node.release_by_executor();
+  publish(node);
 }
 
 void Core::end_all(NodeChain& chain, Outcome outcome) noexcept {
@@ -292,7 +291,18 @@ unsigned Core::blocked_with(std::size_t lane, Gate::Refusal refusal) const noexc
   return blocked;
 }
 
-Core::Admitted Core::admit(Taker taker) noexcept {
+TaskNode* Core::take_over(const TaskNode& ended) noexcept {
+  TaskNode* next = queue_.best(0, AdmissionQueue::Doors::kBoth);
+  if (next == nullptr || queue_.must_sort_before(*next)) return nullptr;
+  if (next->door != TaskNode::Door::kSubmit || next->classes != ended.classes ||
+      !gate_.may_keep(ended.classes) || !queue_.take(*next)) {
+    return nullptr;
+  }
+  next->stream = ended.stream;
+  return next;
+}
+
+Core::Admitted Core::admit(Taker taker, const TaskNode* ended) noexcept {
   Admitted admitted;
   NodeChain cancelled;
   NodeChain discarded;
@@ -301,6 +311,18 @@ Core::Admitted Core::admit(Taker taker) noexcept {
     // The one lock of the task path: the order of the queue needs it. It covers a few loads and
     // one unlinking; submissions pass beside it, by the inbox.
     const std::lock_guard lock(queue_.mutex());
+    if (ended != nullptr) {
+      // The common case under load: the next task is like the last one, and takes over permit and
+      // stream as they are. Four steps on words that all workers share are spared.
+      admitted.node = take_over(*ended);
+      if (admitted.node != nullptr) {
+        admitted.kept = true;
+        // Workers that find nothing look again, see below.
+        admitted.more = queue_.tasks() != 0;
+        return admitted;
+      }
+      give_back(*ended);
+    }
     queue_.sort_inbox(cancelled, discarded);
     unsigned blocked_lanes = 0;
     auto doors = AdmissionQueue::Doors::kBoth;
@@ -362,37 +384,40 @@ void Core::dispatch() noexcept {
   if (admit(Taker::kOutside).more) arena_->call();
 }
 
-bool Core::work_once() noexcept {
-  const Admitted admitted = admit(Taker::kWorker);
-  if (admitted.more) arena_->call();
-  if (admitted.node == nullptr) return false;
-  const bool needs_now = instrumented_ || admitted.node->deadline != kNever;
-  static_cast<void>(execute(*admitted.node, Backend::Thread::kWorker,
-                            needs_now ? Clock::now() : Clock::time_point{}));
-  note_progress();
-  return true;
+void Core::work() noexcept {
+  TaskNode* ended = nullptr;
+  Clock::time_point now{};
+  for (;;) {
+    const Admitted admitted = admit(Taker::kWorker, ended);
+    if (ended != nullptr) {
+      // Only now, as permit and stream come first: who sees the result finds them given back.
+      publish(*ended);
+      note_progress();
+      ended = nullptr;
+    }
+    if (admitted.more) arena_->call();
+    TaskNode* const node = admitted.node;
+    if (node == nullptr) return;
+    // A successor starts when its predecessor ended: one clock read serves both.
+    if (!admitted.kept && (instrumented_ || node->deadline != kNever)) now = Clock::now();
+    if (execute(*node, Backend::Thread::kWorker, now) == Progress::kDone) {
+      now = settle(*node);
+      ended = node;
+    }
+  }
 }
 
 // ---- running ----
 
 Progress Core::execute(TaskNode& node, Backend::Thread thread, Clock::time_point now) noexcept {
+  node.started = now;
   if (node.deadline <= now) {
-    give_back(node);
-    if (node.door == TaskNode::Door::kSubmit) {
-      end_without_run(node, Outcome::kExpired);
-    } else {
-      recorder_.ended_waiting(node.classes.lane(), Outcome::kExpired);
-      node.unwatch();
-      node.outcome = Outcome::kExpired;
-    }
+    node.outcome = Outcome::kExpired;
     return Progress::kDone;
   }
-  node.started = now;
   node.phase.store(TaskNode::Phase::kRunning, std::memory_order_release);
   node.outcome = invoke(node, thread);
-  if (backend_->notify_when_done(node.stream, node) == Progress::kPending) return Progress::kPending;
-  finish(node);
-  return Progress::kDone;
+  return backend_->notify_when_done(node.stream, node);
 }
 
 Outcome Core::invoke(TaskNode& node, Backend::Thread thread) noexcept {
@@ -420,9 +445,13 @@ void Core::give_back(const TaskNode& node) noexcept {
   gate_.release(classes);
 }
 
-void Core::finish(TaskNode& node) noexcept {
-  if (instrumented_) {
-    const Clock::time_point now = Clock::now();
+Clock::time_point Core::settle(TaskNode& node) noexcept {
+  Clock::time_point now{};
+  if (node.outcome == Outcome::kExpired) {
+    recorder_.ended_waiting(node.classes.lane(), Outcome::kExpired);
+    now = node.started;
+  } else if (instrumented_) {
+    now = Clock::now();
     const auto wait = node.started - node.submitted;
     const auto run = now - node.started;
     // Before the lease goes: it is what makes this thread the shard's only writer.
@@ -431,12 +460,14 @@ void Core::finish(TaskNode& node) noexcept {
   }
   node.unwatch();
   node.phase.store(TaskNode::Phase::kEnded, std::memory_order_release);
-  give_back(node);
-  // A caller that runs its task itself needs no telling.
-  if (node.door == TaskNode::Door::kSubmit) {
-    node.publish(node.outcome);
-    node.release_by_executor();
-  }
+  return now;
+}
+
+void Core::publish(TaskNode& node) noexcept {
+  // A caller's node is gone once it is published.
+  const bool submitted = node.door == TaskNode::Door::kSubmit;
+  node.publish(node.outcome);
+  if (submitted) node.release_by_executor();
 }
 
 void Core::observe(const TaskNode& node, std::chrono::nanoseconds wait,
@@ -462,11 +493,11 @@ void Core::observe(const TaskNode& node, std::chrono::nanoseconds wait,
 
 void Core::stream_done(TaskNode& node) noexcept {
   const Visitors::Visit visit(visitors_);
-  const bool submitted = node.door == TaskNode::Door::kSubmit;
-  finish(node);
+  static_cast<void>(settle(node));
+  give_back(node);
   after_release();
+  publish(node);
   note_progress();
-  if (!submitted) node.publish(node.outcome);
 }
 
 // ---- waiting inside a task ----
@@ -517,10 +548,9 @@ bool Core::help_or_prepare_wait(TaskNode& current, TaskNode& target) {
     }
   }
   if (taken) {
-    const Outcome outcome = core.run_nested(target, current);
+    static_cast<void>(core.run_nested(target, current));
     if (missing) core.gate_.release(*missing);
-    target.publish(outcome);
-    target.release_by_executor();
+    core.publish(target);
     core.after_release();
     return true;
   }

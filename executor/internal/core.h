@@ -116,12 +116,13 @@ class Core final : public WorkSource {
   [[nodiscard]] Snapshot snapshot() const;
   [[nodiscard]] const Backend& backend() const noexcept { return *backend_; }
 
-  bool work_once() noexcept override;
+  void work() noexcept override;
 
  private:
   struct Admitted {
     TaskNode* node = nullptr;
     bool more = false;  ///< Another waiting task of the arena's could start now.
+    bool kept = false;  ///< The node took over the predecessor's permit and lease.
   };
   enum class Taker : std::uint8_t { kWorker, kOutside };
 
@@ -133,7 +134,9 @@ class Core final : public WorkSource {
   [[nodiscard]] std::optional<Outcome> enqueue(TaskNode& node, const std::stop_token& stop) noexcept;
   [[nodiscard]] std::optional<Outcome> make_room(const TaskNode& node) noexcept;
   void sort_inbox() noexcept;
-  [[nodiscard]] Admitted admit(Taker taker) noexcept;
+  /// `ended`: a task of this worker's whose permit and lease are still to be given back, or null.
+  [[nodiscard]] Admitted admit(Taker taker, const TaskNode* ended = nullptr) noexcept;
+  [[nodiscard]] TaskNode* take_over(const TaskNode& ended) noexcept;
   void dispatch() noexcept;
   void after_release() noexcept {
     if (queue_.tasks() != 0) dispatch();
@@ -144,7 +147,8 @@ class Core final : public WorkSource {
   [[nodiscard]] Progress execute(TaskNode& node, Backend::Thread thread,
                                  Clock::time_point now) noexcept;
   [[nodiscard]] Outcome invoke(TaskNode& node, Backend::Thread thread) noexcept;
-  void finish(TaskNode& node) noexcept;
+  [[nodiscard]] Clock::time_point settle(TaskNode& node) noexcept;
+  void publish(TaskNode& node) noexcept;
   void give_back(const TaskNode& node) noexcept;
   void observe(const TaskNode& node, std::chrono::nanoseconds wait, std::chrono::nanoseconds run,
                Clock::time_point now) noexcept;

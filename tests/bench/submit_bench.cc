@@ -21,7 +21,7 @@ void submit_batch(benchmark::State& state, Pool& pool) {
   futures.reserve(kBatch);
   for (auto _ : state) {
     for (std::size_t i = 0; i < kBatch; ++i) futures.push_back(pool.submit([] {}));
-    for (Future& future : futures) future.get();
+    for (Future& future : futures) static_cast<void>(future.get());
     futures.clear();
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatch));
@@ -29,7 +29,7 @@ void submit_batch(benchmark::State& state, Pool& pool) {
 
 template <typename Pool>
 void round_trip(benchmark::State& state, Pool& pool) {
-  for (auto _ : state) pool.submit([] {}).get();
+  for (auto _ : state) static_cast<void>(pool.submit([] {}).get());
 }
 
 void batch_tbb(benchmark::State& state) {
