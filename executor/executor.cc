@@ -90,20 +90,20 @@ std::unique_ptr<Core> make_core(ExecutorOptions options) {
 
 // ---- the caller of run ----
 
-void CallerNode::set(Turn turn) noexcept {
-  // Notify under the lock: the caller's stack frame ends as soon as it sees the turn.
-  const std::lock_guard lock(mutex_);
-  turn_ = turn;
-  changed_.notify_one();
+void CallerNode::publish(Outcome) noexcept {
+  may_run_ = false;
+  parker_.wake();
 }
 
-void CallerNode::publish(Outcome) noexcept { set(Turn::kEnded); }
-void CallerNode::wake_to_run() noexcept { set(Turn::kRun); }
+void CallerNode::wake_to_run() noexcept {
+  may_run_ = true;
+  parker_.wake();
+}
 
 bool CallerNode::wait_turn() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return turn_ != Turn::kWaiting; });
-  return std::exchange(turn_, Turn::kWaiting) == Turn::kRun;
+  // No deadline of its own: the timer ends the task at the task's.
+  static_cast<void>(parker_.park_until(Clock::time_point::max()));
+  return may_run_;
 }
 
 // ---- the executor ----

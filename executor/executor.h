@@ -8,6 +8,7 @@
 #include <streamgate/executor/drain.h>
 #include <streamgate/executor/future.h>
 #include <streamgate/executor/outcome.h>
+#include <streamgate/executor/parker.h>
 #include <streamgate/executor/snapshot.h>
 #include <streamgate/executor/task.h>
 #include <streamgate/policies/config.h>
@@ -15,11 +16,9 @@
 
 #include <chrono>
 #include <concepts>
-#include <condition_variable>
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string_view>
 #include <type_traits>
@@ -51,11 +50,8 @@ class CallerNode : public TaskNode {
   [[nodiscard]] bool wait_turn();
 
  private:
-  enum class Turn : std::uint8_t { kWaiting, kRun, kEnded };
-  void set(Turn turn) noexcept;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  Turn turn_ = Turn::kWaiting;
+  Parker parker_;
+  bool may_run_ = false;  ///< Written before the wake, read after the park.
 };
 
 namespace internal {

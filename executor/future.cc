@@ -4,9 +4,7 @@
 #include <streamgate/executor/future.h>
 
 #include <streamgate/executor/internal/core.h>
-
-#include <condition_variable>
-#include <mutex>
+#include <streamgate/executor/parker.h>
 
 namespace streamgate::executor {
 namespace {
@@ -14,27 +12,13 @@ namespace {
 /// A thread that waits for a state, on its own stack.
 class ThreadWaiter final : public Waiter {
  public:
-  void fire() noexcept override {
-    // Notify under the lock: the waiter ends this object as soon as it sees fired_.
-    const std::lock_guard lock(mutex_);
-    fired_ = true;
-    fired_now_.notify_one();
-  }
-
-  [[nodiscard]] bool wait_until(Clock::time_point deadline) {
-    std::unique_lock lock(mutex_);
-    const auto fired = [&] { return fired_; };
-    if (deadline == Clock::time_point::max()) {
-      fired_now_.wait(lock, fired);
-      return true;
-    }
-    return fired_now_.wait_until(lock, deadline, fired);
+  void fire() noexcept override { parker_.wake(); }
+  [[nodiscard]] bool wait_until(Clock::time_point deadline) noexcept {
+    return parker_.park_until(deadline);
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable fired_now_;
-  bool fired_ = false;
+  Parker parker_;
 };
 
 /// Stands for "complete" in SharedState::waiter_; never fired.

@@ -22,7 +22,8 @@ bool is_printable(char c) { return c >= ' ' && c <= '~'; }
 /// A label's value that Prometheus takes: it refuses a whole scrape for one byte that is not UTF-8,
 /// and a device's name comes from outside.
 std::string label_value(std::string text) {
-  std::replace_if(text.begin(), text.end(), [](char c) { return !is_printable(c); }, '?');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return !is_printable(c); }, '?');
   return text;
 }
 
@@ -44,8 +45,8 @@ double seconds(std::chrono::nanoseconds duration) {
   return static_cast<double>(duration.count()) / 1e9;
 }
 
-/// Prometheus's buckets are cumulative. The count is that of the buckets, not counted apart: the two
-/// agree however the snapshot was torn.
+/// Prometheus's buckets are cumulative. The count is that of the buckets, not counted apart: the
+/// two agree however the snapshot was torn.
 prometheus::ClientMetric::Histogram histogram_of(const executor::DurationHistogram& durations) {
   prometheus::ClientMetric::Histogram histogram;
   std::uint64_t count = 0;

@@ -24,7 +24,8 @@ class Executor;
 
 namespace streamgate::metrics {
 
-/// Where a snapshot comes from. Called on the thread of whoever scrapes, perhaps on several at once.
+/// Where a snapshot comes from. Called on the thread of whoever scrapes, perhaps on several at
+/// once.
 using SnapshotFunction = std::function<executor::Snapshot()>;
 
 /// The metrics of one or more executors, told apart by the label `executor`. Each scrape takes one

@@ -2,6 +2,7 @@
 //
 // The HTTP server, from prometheus-cpp's exposer, and what it answers when it cannot be had.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <prometheus/collectable.h>
 #include <prometheus/exposer.h>
@@ -12,13 +13,17 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <exception>
 #include <iterator>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
+#include <stop_token>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -97,6 +102,40 @@ std::string remedy_for(int error, const Address& address) {
   }
 }
 
+/// Makes a connection and drops it, without waiting.
+void knock(const Address& address) noexcept {
+  const int client = socket(address.family, SOCK_STREAM, 0);
+  if (client < 0) return;
+  fcntl(client, F_SETFL, O_NONBLOCK);
+  (void)connect(client, reinterpret_cast<const sockaddr*>(&address.socket_address), address.length);
+  close(client);
+}
+
+/// Knocks every few milliseconds while it lives.
+class Knocker {
+ public:
+  explicit Knocker(const Address& address)
+      : thread_([this, address](const std::stop_token& stop) {
+          while (!stop.stop_requested()) {
+            knock(address);
+            std::unique_lock lock(mutex_);
+            ended_.wait_for(lock, stop, std::chrono::milliseconds(5), [] { return false; });
+          }
+        }) {}
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any ended_;
+  std::jthread thread_;
+};
+
+/// For an error's text, which would end at a NUL.
+std::string quoted(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return '"' + text + '"';
+}
+
 [[noreturn]] void refuse(const std::string& address, std::uint16_t port, const std::string& why,
                          const std::string& remedy) {
   throw std::runtime_error("cannot serve metrics on " + address + " port " + std::to_string(port) +
@@ -149,7 +188,7 @@ class Endpoint::Server {
     if (!config.enabled) return;
     const std::optional<Address> address = parse_address(config.address, config.port);
     if (!address) {
-      refuse("\"" + config.address + "\"", config.port, "not an address",
+      refuse(quoted(config.address), config.port, "not an address",
              "metrics.address must be an IPv4 or IPv6 literal or \"localhost\"");
     }
     try {
@@ -169,8 +208,22 @@ class Endpoint::Server {
     const std::string any = address->family == AF_INET ? "127.0.0.1" : "[::1]";
     url_ = "http://" + (address->is_any ? any : address->text) + ":" + std::to_string(port_) +
            "/metrics";
+    listening_ = parse_address(config.address, port_);
     exposer_->RegisterCollectable(page_);
   }
+
+  ~Server() {
+    // civetweb (1.15, 1.16) looks every two seconds whether it should end, or when somebody comes.
+    std::optional<Knocker> knocker;
+    try {
+      if (listening_) knocker.emplace(*listening_);
+    } catch (const std::system_error&) {
+      // No thread to be had: the two seconds, then.
+    }
+    exposer_.reset();
+  }
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
 
   [[nodiscard]] Page& page() noexcept { return *page_; }
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
@@ -181,7 +234,7 @@ class Endpoint::Server {
   std::shared_ptr<Page> page_ = std::make_shared<Page>();
   std::uint16_t port_ = 0;
   std::string url_;
-  // Last, so that it ends first, and with it every scrape.
+  std::optional<Address> listening_;
   std::optional<prometheus::Exposer> exposer_;
 };
 

@@ -29,10 +29,10 @@ namespace streamgate::metrics {
 /// everything and serves nothing, so that a service need not ask.
 ///
 /// Thread-safety: thread-safe.
-/// Ownership: owns the HTTP server and its two threads. Borrows the executors: each must outlive the
-/// endpoint or be removed first. Declared after the executor, the endpoint ends before it.
-/// Blocking: the constructor binds the port; remove waits for a scrape that is reading that executor;
-/// the destructor waits for scrapes in progress, some seconds if a client has stalled.
+/// Ownership: owns the HTTP server and its two threads. Borrows the executors: each must outlive
+/// the endpoint or be removed first. Declared after the executor, the endpoint ends before it.
+/// Blocking: the constructor binds the port; remove waits for a scrape that is reading that
+/// executor; the destructor waits for scrapes in progress, some seconds if a client has stalled.
 /// Failure: the constructor throws std::runtime_error that names address, port and remedy when it
 /// cannot serve there. add throws as Collector::add. No scrape throws.
 /// The server ignores SIGPIPE for the whole process, as civetweb does.

@@ -97,7 +97,7 @@ Way ModelServer::streamgate_run() const {
 }
 
 Way ModelServer::streamgate_submit() const {
-  return {.name = "Streamgate, submit",
+  return {.name = "Streamgate by submit",
           .prepare_thread = state_->set_intra_op_threads(state_->default_intra_op_threads),
           .answer = [state = state_.get()](std::size_t first, std::span<std::int64_t> answers) {
             (void)state->executor.submit([&] { state->classify(first, answers); }).get().value();

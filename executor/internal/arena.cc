@@ -3,6 +3,7 @@
 // Tickets, and the workers' binding.
 #include <streamgate/executor/internal/arena.h>
 
+#include <streamgate/executor/internal/pause.h>
 #include <streamgate/executor/internal/thread_name.h>
 
 #include <oneapi/tbb/global_control.h>
@@ -15,6 +16,8 @@ namespace streamgate::executor {
 namespace {
 
 using oneapi::tbb::global_control;
+
+constexpr unsigned kSpins = 64;
 
 /// TBB caps the workers of a process at one less than its cores, and the smallest global_control
 /// in force wins. So all arenas of a process share one control of ours, made anew for their sum.
@@ -126,34 +129,44 @@ Arena::~Arena() {
 bool Arena::call() noexcept {
   std::uint32_t state = state_.load(std::memory_order_seq_cst);
   for (;;) {
+    const bool lingers = (state & kLingering) != 0;
     const bool free = (state & kTickets) < threads_;
-    if (!free && (state & kAgain) != 0) return false;
-    const std::uint32_t wanted = free ? state + 1 : state | kAgain;
+    if ((lingers || !free) && (state & kAgain) != 0) return lingers;
+    const std::uint32_t wanted = lingers || !free ? state | kAgain : state + 1;
     if (!state_.compare_exchange_weak(state, wanted, std::memory_order_seq_cst)) continue;
-    if (!free) return false;
+    if (lingers || !free) return lingers;
     arena_.enqueue([this]() noexcept { serve(); });
     return true;
   }
 }
 
 void Arena::serve() noexcept {
-  for (;;) {
+  do {
     source_.work();
-    std::uint32_t state = state_.load(std::memory_order_seq_cst);
-    for (;;) {
-      if ((state & kAgain) != 0) {
-        state_.fetch_and(~kAgain, std::memory_order_seq_cst);
-        break;  // Look again.
-      }
-      if ((state & kStopping) != 0) {
-        // The one who waits may end this arena as soon as it has the lock.
-        const std::lock_guard lock(mutex_);
-        state_.fetch_sub(1, std::memory_order_seq_cst);
-        left_.notify_all();
-        return;
-      }
-      // The last touch: after this the arena may be gone.
-      if (state_.compare_exchange_weak(state, state - 1, std::memory_order_seq_cst)) return;
+  } while (linger());
+}
+
+/// Whether to look for work again; false ends the ticket, and is the last touch of this arena.
+bool Arena::linger() noexcept {
+  state_.fetch_add(kOneLingers, std::memory_order_seq_cst);
+  std::uint32_t state = state_.load(std::memory_order_seq_cst);
+  for (unsigned spins = 0;;) {
+    if ((state & kAgain) != 0) {
+      const std::uint32_t back_to_work = (state - kOneLingers) & ~kAgain;
+      if (state_.compare_exchange_weak(state, back_to_work, std::memory_order_seq_cst)) return true;
+    } else if (spins < kSpins && (state & kStopping) == 0) {
+      ++spins;
+      pause();
+      state = state_.load(std::memory_order_seq_cst);
+    } else if ((state & kStopping) != 0) {
+      // The one who waits may end this arena as soon as it has the lock.
+      const std::lock_guard lock(mutex_);
+      state_.fetch_sub(1 + kOneLingers, std::memory_order_seq_cst);
+      left_.notify_all();
+      return false;
+    } else if (state_.compare_exchange_weak(state, state - 1 - kOneLingers,
+                                            std::memory_order_seq_cst)) {
+      return false;
     }
   }
 }

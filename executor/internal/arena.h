@@ -37,8 +37,10 @@ class WorkSource {
 ///
 /// Thread-safety: thread-safe. Blocking: only stop. Failure: none after construction.
 ///
-/// The state word holds the number of tickets and two flags. `again` says that work was made
-/// startable while every ticket was out: a ticket that finds nothing must look once more before it
+/// The state word holds the number of tickets, how many of them linger, and two flags. A ticket that
+/// finds nothing lingers for some microseconds before it ends, since calling a new one costs TBB
+/// about half a microsecond and perhaps a wake-up. `again` says that work was made startable while
+/// every ticket was out or one lingered: a ticket that finds nothing must look once more before it
 /// ends. So nothing that was made startable before a call to call() is overlooked.
 class Arena {
  public:
@@ -65,14 +67,17 @@ class Arena {
   [[nodiscard]] bool wait_idle(std::chrono::steady_clock::time_point deadline);
 
  private:
-  static constexpr std::uint32_t kTickets = 0xffff;
-  static constexpr std::uint32_t kAgain = 1U << 16U;
-  static constexpr std::uint32_t kStopping = 1U << 17U;
+  static constexpr std::uint32_t kTickets = 0xfff;
+  static constexpr std::uint32_t kOneLingers = 0x1000;
+  static constexpr std::uint32_t kLingering = 0xfff000;
+  static constexpr std::uint32_t kAgain = 1U << 24U;
+  static constexpr std::uint32_t kStopping = 1U << 25U;
 
   /// Binds TBB's workers to the backend while they are in the arena.
   class Binder;
 
   void serve() noexcept;
+  [[nodiscard]] bool linger() noexcept;
 
   std::size_t threads_;
   WorkSource& source_;
