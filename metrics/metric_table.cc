@@ -138,7 +138,7 @@ std::vector<Metric> make_table() {
        kGauge,
        "permits",
        {"class"},
-       "Permits that tasks hold; at most the limit, but after the limit was lowered.",
+       "Permits that tasks hold; above the limit only until a lowered limit is reached.",
        [](const Observation& o) { return gates(o, &executor::GateSnapshot::in_use); }},
       {"streamgate_gate_limit",
        kGauge,

@@ -55,7 +55,6 @@ Core::Core(policies::Config config, std::unique_ptr<Backend> backend, const Gate
     : backend_(std::move(backend)),
       default_class_(backend_->default_class()),
       constructor_(std::this_thread::get_id()),
-      instrumented_(config.metrics.enabled),
       when_full_(config.queue.when_full),
       gate_(gate),
       queue_(config.queue.max_tasks, config.queue.max_bytes),
@@ -89,8 +88,7 @@ Core::~Core() {
 std::optional<Outcome> Core::turn_away(TaskNode& node, const std::stop_token& stop) noexcept {
   if (gate_.closed()) return Outcome::kShutdown;
   if (stop.stop_requested()) return Outcome::kCancelled;
-  // A clock read costs about 30 ns here, so it is made only for those who use it.
-  if (instrumented_ || node.deadline != kNever) node.submitted = Clock::now();
+  node.submitted = Clock::now();
   if (node.deadline <= node.submitted) return Outcome::kExpired;
   return std::nullopt;
 }
@@ -149,7 +147,7 @@ Outcome Core::run(CallerNode& node, const std::stop_token& stop) {
     if (node.deadline != kNever) timer_->arm(node.deadline);
     dispatch();
     if (!node.wait_turn()) return node.outcome;
-    if (instrumented_ || node.deadline != kNever) now = Clock::now();
+    now = Clock::now();
   }
   if (execute(node, Backend::Thread::kCaller, now) == Progress::kPending) {
     static_cast<void>(node.wait_turn());
@@ -399,7 +397,7 @@ void Core::work() noexcept {
     TaskNode* const node = admitted.node;
     if (node == nullptr) return;
     // A successor starts when its predecessor ended: one clock read serves both.
-    if (!admitted.kept && (instrumented_ || node->deadline != kNever)) now = Clock::now();
+    if (!admitted.kept) now = Clock::now();
     if (execute(*node, Backend::Thread::kWorker, now) == Progress::kDone) {
       now = settle(*node);
       ended = node;
@@ -446,11 +444,10 @@ void Core::give_back(const TaskNode& node) noexcept {
 }
 
 Clock::time_point Core::settle(TaskNode& node) noexcept {
-  Clock::time_point now{};
+  Clock::time_point now = node.started;
   if (node.outcome == Outcome::kExpired) {
     recorder_.ended_waiting(node.classes.lane(), Outcome::kExpired);
-    now = node.started;
-  } else if (instrumented_) {
+  } else {
     now = Clock::now();
     const auto wait = node.started - node.submitted;
     const auto run = now - node.started;
@@ -511,16 +508,14 @@ Outcome Core::run_nested(TaskNode& node, TaskNode& outer) noexcept {
   }
   node.stream = outer.stream;
   node.phase.store(TaskNode::Phase::kRunning, std::memory_order_release);
-  if (instrumented_) node.started = Clock::now();
+  node.started = Clock::now();
   TaskContext context(node, node.stream, cancel_all_);
   running_task = &node;
   node.outcome = node.invoke(context);
   running_task = &outer;
   static_cast<void>(backend_->synchronize(node.stream, kNever));
-  if (instrumented_) {
-    recorder_.ran(node.stream, node.classes.lane(), node.outcome, node.started - node.submitted,
-                  Clock::now() - node.started);
-  }
+  recorder_.ran(node.stream, node.classes.lane(), node.outcome, node.started - node.submitted,
+                Clock::now() - node.started);
   end_nested_wait(outer);
   node.unwatch();
   node.phase.store(TaskNode::Phase::kEnded, std::memory_order_release);

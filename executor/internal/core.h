@@ -163,7 +163,6 @@ class Core final : public WorkSource {
   std::unique_ptr<Backend> backend_;
   const policies::OpClassSet default_class_;
   const std::thread::id constructor_;
-  const bool instrumented_;
   std::atomic<policies::WhenFull> when_full_;
 
   Gate gate_;

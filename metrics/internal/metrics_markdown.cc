@@ -35,11 +35,10 @@ constexpr std::string_view kAfter = R"(
   that `rate()` and `increase()` see the first event. `outcome` is `ok`, `rejected`, `expired`,
   `cancelled`, `worker_died` or `failed`; `reason` is empty but for `rejected`, where it is
   `queue_full`, `bytes_full`, `shed`, `shutdown` or `quarantined`.
-- The histograms have series only for classes in which a task has run. Their bounds are
-  )";
+- The histograms have series only for classes in which a task has run, whatever the outcome. Their
+  bounds go from )";
 
-constexpr std::string_view kAfterBounds = R"(
-  in 1-2.5-5 steps. They count tasks that ran, whatever the outcome.
+constexpr std::string_view kAfterBounds = R"( in 1-2.5-5 steps.
 - A scrape takes one snapshot of each executor, but not an instant of it: numbers of one scrape may
   differ by the tasks that ended meanwhile. A histogram's count is always that of its buckets.
 - An executor whose snapshot fails is left out of that scrape: its series go stale.
@@ -52,7 +51,7 @@ constexpr std::string_view kAfterBounds = R"(
 |---|---|
 | How many tasks end well, a second? | `sum by (executor, class) (rate(streamgate_tasks_total{outcome="ok"}[1m]))` |
 | What becomes of the others? | `sum by (outcome, reason) (rate(streamgate_tasks_total{outcome!="ok"}[5m]))` |
-| How long do tasks wait, at worst? | `histogram_quantile(0.99, sum by (class, le) (rate(streamgate_task_wait_seconds_bucket[5m])))` |
+| How long do all but one in 100 tasks wait, at most? | `histogram_quantile(0.99, sum by (class, le) (rate(streamgate_task_wait_seconds_bucket[5m])))` |
 | Is the gate the bottleneck? | `streamgate_gate_in_use / streamgate_gate_limit` |
 | Is the policy held down by the safe width? | `streamgate_gate_limit == streamgate_gate_ceiling` |
 | How full is the queue? | `streamgate_queue_tasks / streamgate_queue_max_tasks` |
