@@ -23,7 +23,7 @@ int main() {
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&, i] {
       // run: here and now, on this thread, as soon as there is a permit.
-      const torch::Tensor row = *executor.run([&] { return torch::full({1, 64}, i).mm(weight); });
+      const torch::Tensor row = *executor.run([&] { return torch::full({1, 64}, 0.5 * i).mm(weight); });
 
       // submit: on a worker, while this thread does something else.
       auto future = executor.submit({.op_class = streamgate::OpClass::kRaw,

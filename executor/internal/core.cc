@@ -314,9 +314,8 @@ Core::Admitted Core::admit(Taker taker, const TaskNode* ended) noexcept {
       // stream as they are. Four steps on words that all workers share are spared.
       admitted.node = take_over(*ended);
       if (admitted.node != nullptr) {
+        // Nothing was given back, so nothing more can start than could before.
         admitted.kept = true;
-        // Workers that find nothing look again, see below.
-        admitted.more = queue_.tasks() != 0;
         return admitted;
       }
       give_back(*ended);
