@@ -70,9 +70,10 @@ Gate::Gate(const GateOptions& options) : ceilings_(options.ceilings) {
     for (const auto& [a, b] : options.incompatible) {
       // A pair of a class with itself is a ceiling of 1, and is not said here.
       if (a == b) continue;
-      // The members of a composite run on one thread, one after the other.
-      if (classes.contains(a) && !classes.contains(b)) bits |= mask(b);
-      if (classes.contains(b) && !classes.contains(a)) bits |= mask(a);
+      // A composite of both is one task and no danger to itself, but a neighbour of either kind
+      // would run beside its other half: so it excludes both.
+      if (classes.contains(a)) bits |= mask(b);
+      if (classes.contains(b)) bits |= mask(a);
     }
     excluding_bits_[lane] = bits;
   }

@@ -22,7 +22,7 @@ struct GateOptions {
   std::array<std::size_t, policies::kOpClasses> ceilings{1, 1, 1, 1};
   /// Classes that were measured as unsafe together. Exclusive excludes every class without being
   /// named here.
-  std::vector<std::pair<policies::OpClass, policies::OpClass>> incompatible;
+  std::vector<std::pair<policies::OpClass, policies::OpClass>> incompatible{};
 };
 
 /// Counts the permits in use of each op class of one device, under a limit that moves and a ceiling

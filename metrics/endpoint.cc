@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The HTTP server, from prometheus-cpp's exposer, and what it answers when it cannot be had.
+// The HTTP server, which is cpp-httplib's, and what it answers when it cannot be had. Not
+// prometheus-cpp's own exposer: civetweb starts its threads with 100 KiB of stack, which is less
+// than glibc asks for once libtorch's thread-local storage is in the process (Debian 12: 112 KiB),
+// so it cannot start there at all.
 #include <arpa/inet.h>
-#include <fcntl.h>
+#include <httplib.h>
 #include <netinet/in.h>
 #include <prometheus/collectable.h>
-#include <prometheus/exposer.h>
+#include <prometheus/text_serializer.h>
 #include <streamgate/metrics/collector.h>
 #include <streamgate/metrics/endpoint.h>
 #include <sys/socket.h>
@@ -14,14 +17,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <condition_variable>
 #include <cstring>
 #include <exception>
 #include <iterator>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
-#include <stop_token>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -46,7 +47,7 @@ sockaddr_storage stored(const SocketAddress& address) {
   return storage;
 }
 
-/// Nothing but literals: civetweb would take a list of ports and names in the same string.
+/// Nothing but literals: a name could resolve to more than this machine's loopback.
 std::optional<Address> parse_address(const std::string& text, std::uint16_t port) {
   if (text.find('\0') != std::string::npos) return std::nullopt;  // inet_pton would stop there.
   const std::string literal = text == "localhost" ? "127.0.0.1" : text;
@@ -66,7 +67,7 @@ std::optional<Address> parse_address(const std::string& text, std::uint16_t port
   return std::nullopt;
 }
 
-/// Why the system does not let us listen there; 0 when it does. civetweb does not tell.
+/// Why the system does not let us listen there; 0 when it does. The server does not tell.
 int listen_error(const Address& address) {
   const int listener = socket(address.family, SOCK_STREAM, 0);
   if (listener < 0) return errno;
@@ -82,7 +83,7 @@ int listen_error(const Address& address) {
   return error;
 }
 
-std::string remedy_for(int error, const Address& address) {
+std::string remedy_for(int error) {
   switch (error) {
     case EADDRINUSE:
       return "choose another metrics.port, or 0 for any free one";
@@ -92,42 +93,18 @@ std::string remedy_for(int error, const Address& address) {
     case EAFNOSUPPORT:
       return "choose a metrics.address that this machine has, such as 127.0.0.1";
     case 0:
-      if (address.family == AF_INET6) {
-        return "the HTTP server of this prometheus-cpp may be built without IPv6, as Debian's is: "
-               "choose an IPv4 metrics.address, such as 127.0.0.1";
-      }
       return "try again: something may have held the port just then";
     default:
       return "choose another metrics.address or metrics.port";
   }
 }
 
-/// Makes a connection and drops it, without waiting.
-void knock(const Address& address) noexcept {
-  const int client = socket(address.family, SOCK_STREAM, 0);
-  if (client < 0) return;
-  fcntl(client, F_SETFL, O_NONBLOCK);
-  (void)connect(client, reinterpret_cast<const sockaddr*>(&address.socket_address), address.length);
-  close(client);
+/// As cpp-httplib does by default, but for SO_REUSEPORT: a second server on the port must be
+/// refused.
+void set_listener_options(socket_t listener) {
+  const int on = 1;
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 }
-
-/// Knocks every few milliseconds while it lives.
-class Knocker {
- public:
-  explicit Knocker(const Address& address)
-      : thread_([this, address](const std::stop_token& stop) {
-          while (!stop.stop_requested()) {
-            knock(address);
-            std::unique_lock lock(mutex_);
-            ended_.wait_for(lock, stop, std::chrono::milliseconds(5), [] { return false; });
-          }
-        }) {}
-
- private:
-  std::mutex mutex_;
-  std::condition_variable_any ended_;
-  std::jthread thread_;
-};
 
 /// For an error's text, which would end at a NUL.
 std::string quoted(std::string text) {
@@ -143,7 +120,7 @@ std::string quoted(std::string text) {
 }
 
 /// What one scrape of the endpoint is made of: one collector of executors, and the service's own.
-class Page : public prometheus::Collectable {
+class Page {
  public:
   [[nodiscard]] Collector& executors() noexcept { return executors_; }
 
@@ -153,7 +130,7 @@ class Page : public prometheus::Collectable {
     others_.push_back(std::move(collectable));
   }
 
-  [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override {
+  [[nodiscard]] std::vector<prometheus::MetricFamily> collect() const {
     std::vector<prometheus::MetricFamily> families = executors_.Collect();
     for (const auto& other : others()) {
       try {
@@ -163,7 +140,7 @@ class Page : public prometheus::Collectable {
         families.insert(families.end(), std::make_move_iterator(more.begin()),
                         std::make_move_iterator(more.end()));
       } catch (...) {
-        // On a thread of a C server: an exception would end the process.
+        // The service's own trouble must not cost it our metrics.
       }
     }
     return families;
@@ -191,51 +168,69 @@ class Endpoint::Server {
       refuse(quoted(config.address), config.port, "not an address",
              "metrics.address must be an IPv4 or IPv6 literal or \"localhost\"");
     }
-    try {
-      exposer_.emplace(std::vector<std::string>{
-          "listening_ports", address->text + ":" + std::to_string(config.port),  //
-          "num_threads", "2",
-          // A client that stalls keeps a thread for so long, and Prometheus out if two do.
-          "request_timeout_ms", "2000",  //
-          "enable_directory_listing", "no"});
-    } catch (const std::exception& error) {
-      const int code = listen_error(*address);
-      refuse(address->text, config.port,
-             code == 0 ? error.what() : std::generic_category().message(code),
-             remedy_for(code, *address));
+    server_.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
+    server_.set_socket_options(set_listener_options);
+    // A client that stalls, or stays, keeps a thread, and Prometheus out if all do.
+    server_.set_read_timeout(kPatience);
+    server_.set_write_timeout(kPatience);
+    server_.set_keep_alive_max_count(1);
+    server_.set_payload_max_length(kLongestRequestBody);
+    server_.Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
+      response.set_content(prometheus::TextSerializer().Serialize(page_.collect()),
+                           "text/plain; version=0.0.4; charset=utf-8");
+    });
+
+    const std::string host = bare(address->text);
+    int port = config.port;
+    errno = 0;
+    if (port == 0) {
+      port = server_.bind_to_any_port(host);
+    } else if (!server_.bind_to_port(host, port)) {
+      port = -1;
     }
-    port_ = static_cast<std::uint16_t>(exposer_->GetListeningPorts().at(0));
+    if (port <= 0) {
+      const int code = listen_error(*address);
+      refuse(
+          address->text, config.port,
+          code == 0 ? "the HTTP server cannot listen there" : std::generic_category().message(code),
+          remedy_for(code));
+    }
+    port_ = static_cast<std::uint16_t>(port);
     const std::string any = address->family == AF_INET ? "127.0.0.1" : "[::1]";
     url_ = "http://" + (address->is_any ? any : address->text) + ":" + std::to_string(port_) +
            "/metrics";
-    listening_ = parse_address(config.address, port_);
-    exposer_->RegisterCollectable(page_);
+    thread_ = std::thread([this] { server_.listen_after_bind(); });
+    // stop() is heard only by a server that runs.
+    while (!server_.is_running()) std::this_thread::yield();
   }
 
   ~Server() {
-    // civetweb (1.15, 1.16) looks every two seconds whether it should end, or when somebody comes.
-    std::optional<Knocker> knocker;
-    try {
-      if (listening_) knocker.emplace(*listening_);
-    } catch (const std::system_error&) {
-      // No thread to be had: the two seconds, then.
-    }
-    exposer_.reset();
+    if (!thread_.joinable()) return;
+    server_.stop();
+    thread_.join();
   }
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  [[nodiscard]] Page& page() noexcept { return *page_; }
+  [[nodiscard]] Page& page() noexcept { return page_; }
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
   [[nodiscard]] const std::string& url() const noexcept { return url_; }
 
  private:
-  // Shared with a scrape of the exposer, which locks its weak pointer to it.
-  std::shared_ptr<Page> page_ = std::make_shared<Page>();
+  static constexpr std::size_t kThreads = 2;
+  static constexpr std::chrono::seconds kPatience{2};
+  static constexpr std::size_t kLongestRequestBody = 1024;
+
+  /// Without the brackets of an IPv6 literal.
+  static std::string bare(const std::string& text) {
+    return text.front() == '[' ? text.substr(1, text.size() - 2) : text;
+  }
+
+  Page page_;
   std::uint16_t port_ = 0;
   std::string url_;
-  std::optional<Address> listening_;
-  std::optional<prometheus::Exposer> exposer_;
+  httplib::Server server_;
+  std::thread thread_;
 };
 
 Endpoint::Endpoint(const policies::Config::Metrics& config)

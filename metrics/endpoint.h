@@ -35,7 +35,7 @@ namespace streamgate::metrics {
 /// executor; the destructor waits for scrapes in progress, some seconds if a client has stalled.
 /// Failure: the constructor throws std::runtime_error that names address, port and remedy when it
 /// cannot serve there. add throws as Collector::add. No scrape throws.
-/// The server ignores SIGPIPE for the whole process, as civetweb does.
+/// The server ignores SIGPIPE for the whole process, as cpp-httplib does.
 ///
 ///     streamgate::Executor executor(options);
 ///     streamgate::metrics::Endpoint endpoint(options.config.metrics);

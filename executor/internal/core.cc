@@ -126,6 +126,7 @@ Outcome Core::run(CallerNode& node, const std::stop_token& stop) {
                             ", and none is free: waiting for it here could wait for ever. Give the "
                             "outer task both classes, or submit() and then()");
     }
+    node.watch(stop);
     const Outcome outcome = run_nested(node, *outer);
     if (missing) {
       gate_.release(*missing);
@@ -482,8 +483,9 @@ void Core::observe(const TaskNode& node, std::chrono::nanoseconds wait,
                                     .limit = gate_.limit(op_class),
                                     .good = node.outcome == Outcome::kOk});
     }
-    // What a raised limit lets through starts when this task gives its permit back, a moment later.
-    if (limit) gate_.set_limit(op_class, *limit);
+    if (!limit) continue;
+    const std::size_t before = gate_.limit(op_class);
+    if (gate_.set_limit(op_class, *limit) > before) after_release();
   }
 }
 

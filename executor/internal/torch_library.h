@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace streamgate::executor {
@@ -16,12 +17,22 @@ namespace streamgate::executor {
 /// The version of the headers that this library was compiled with.
 [[nodiscard]] std::string header_torch_version();
 
+/// A build setting of the loaded library by its name, as "BLAS_INFO"; empty when it has none.
+[[nodiscard]] std::string loaded_torch_setting(std::string_view name);
+
 /// The file that libtorch was loaded from; empty when that cannot be told.
 [[nodiscard]] std::filesystem::path loaded_torch_path();
 
-/// Other files of the same library in the places where a loader looks: LD_LIBRARY_PATH (or its
-/// macOS name), the system's library folders and those beside the loaded one. Links to the loaded
-/// file do not count.
+/// The commit that the loaded library was built from; empty when it is not said. libtorch has no
+/// function for it: some builds have it among their settings, for others see the next function.
+[[nodiscard]] std::string loaded_torch_git_hash();
+/// The commit as the distribution says that the library file lies in: `build-hash` in libtorch's
+/// archives, `version.py` in Python's package, both one folder above lib/. Debian's has neither.
+[[nodiscard]] std::string torch_git_hash_beside(const std::filesystem::path& library);
+
+/// Other files of the same library in the places where a loader looks: the path built into the
+/// program, LD_LIBRARY_PATH (or its macOS name), the system's library folders and the folder of the
+/// loaded one. Links to the loaded file do not count.
 [[nodiscard]] std::vector<std::filesystem::path> other_torch_paths();
 
 /// "AMD EPYC 9R14, 2 cores" or what the machine says of itself.

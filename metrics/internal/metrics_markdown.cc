@@ -42,8 +42,6 @@ constexpr std::string_view kAfterBounds = R"( in 1-2.5-5 steps.
 - A scrape takes one snapshot of each executor, but not an instant of it: numbers of one scrape may
   differ by the tasks that ended meanwhile. A histogram's count is always that of its buckets.
 - An executor whose snapshot fails is left out of that scrape: its series go stale.
-- The HTTP server adds `exposer_scrapes_total`, `exposer_transferred_bytes_total` and
-  `exposer_request_latencies` about itself.
 
 ## Questions
 

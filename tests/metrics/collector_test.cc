@@ -302,6 +302,28 @@ TEST(Collector, RemoveWaitsForTheSnapshotInProgress) {
   EXPECT_TRUE(left_when_removed);
 }
 
+TEST(Collector, AnExecutorRemovedDuringAScrapeIsNotReadLaterInIt) {
+  Collector collector;
+  std::latch entered(1);
+  std::binary_semaphore leave(0);
+  std::atomic<bool> read = false;
+  collector.add("first", {}, [&] {
+    entered.count_down();
+    (void)leave.try_acquire_for(kGuard);
+    return executor::Snapshot{};
+  });
+  collector.add("second", {}, [&] {
+    read = true;
+    return executor::Snapshot{};
+  });
+  auto scraped = std::async(std::launch::async, [&] { return scrape(collector); });
+  entered.wait();
+  collector.remove("second");
+  leave.release();
+  EXPECT_TRUE(scraped.get().has(R"(streamgate_queue_tasks{executor="first"})"));
+  EXPECT_FALSE(read);
+}
+
 TEST(Collector, NoLockIsHeldWhileASnapshotIsTaken) {
   Collector collector;
   std::latch entered(1);

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The CPU backend: libtorch's intra-op threads are a task's share while a task runs, and what they
+// were before afterwards.
+#include <streamgate/executor.h>
+#include <streamgate/executor/backends/cpu.h>
+#include <streamgate/executor/internal/torch_library.h>
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/ones.h>
+#include <gtest/gtest.h>
+#include <torch/version.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "../support/event.h"
+#include "../support/executors.h"
+
+namespace streamgate::executor {
+namespace {
+
+using testing::Countdown;
+
+Config cpu_config(std::size_t threads, std::size_t intra_op_threads) {
+  Config config;
+  config.executor.backend = "cpu";
+  config.executor.threads = threads;
+  config.executor.intra_op_threads = intra_op_threads;
+  // So that the counts below mean something on a machine with few cores, too.
+  config.executor.allow_oversubscription = true;
+  return config;
+}
+
+TEST(CpuBackend, EveryWorkerHasItsShareOfTheThreads) {
+  Executor executor(ExecutorOptions{.config = cpu_config(3, 2)});
+  Countdown together(3);
+  std::vector<Future<int>> futures;
+  for (int i = 0; i < 3; ++i) {
+    futures.push_back(executor.submit([&] {
+      EXPECT_TRUE(together.arrive_and_wait());
+      return at::get_num_threads();
+    }));
+  }
+  for (auto& future : futures) EXPECT_EQ(future.get().value(), 2);
+}
+
+TEST(CpuBackend, ATaskThatChangesTheThreadsDoesNotChangeThemForACaller) {
+  Executor executor(ExecutorOptions{.config = cpu_config(1, 2)});
+  at::set_num_threads(5);
+  EXPECT_TRUE(executor.run([] { at::set_num_threads(7); }));
+  EXPECT_EQ(at::get_num_threads(), 5);
+}
+
+TEST(CpuBackend, ACallerHasItsShareWhileItRunsAndItsOwnNumberAfterwards) {
+  Executor executor(ExecutorOptions{.config = cpu_config(1, 2)});
+  for (const int before : {1, 2, 3}) {
+    at::set_num_threads(before);
+    EXPECT_EQ(executor.run([] { return at::get_num_threads(); }).value(), 2);
+    EXPECT_EQ(at::get_num_threads(), before);
+    EXPECT_THROW((void)executor.run([]() -> int { throw std::runtime_error("no"); }),
+                 std::runtime_error);
+    EXPECT_EQ(at::get_num_threads(), before) << "after a task that threw";
+  }
+}
+
+TEST(CpuBackend, ANestedRunKeepsTheShareAndTheNumberComesBack) {
+  Executor executor(ExecutorOptions{.config = cpu_config(1, 2)});
+  at::set_num_threads(3);
+  const auto inner = executor.run([&] {
+    const int nested = executor.run([] { return at::get_num_threads(); }).value();
+    return std::pair(nested, at::get_num_threads());
+  });
+  EXPECT_EQ(inner.value(), std::pair(2, 2));
+  EXPECT_EQ(at::get_num_threads(), 3);
+}
+
+TEST(CpuBackend, WorkersAreGivenBackWithTheNumberTheyCameWith) {
+  std::thread::id worker;
+  int inside = 0;
+  {
+    Executor executor(ExecutorOptions{.config = cpu_config(1, 2)});
+    inside = executor
+                 .submit([&] {
+                   worker = std::this_thread::get_id();
+                   return at::get_num_threads();
+                 })
+                 .get()
+                 .value();
+  }
+  EXPECT_EQ(inside, 2);
+  // The same worker of TBB's, or a fresh one, seen through an executor with another share.
+  Executor executor(ExecutorOptions{.config = cpu_config(1, 3)});
+  EXPECT_EQ(executor.submit([] { return at::get_num_threads(); }).get().value(), 3);
+}
+
+TEST(CpuBackend, TensorWorkGivesTheSameThroughBothDoors) {
+  Executor executor(ExecutorOptions{.config = cpu_config(2, 1)});
+  const auto work = [] { return at::ones({64, 64}).mm(at::ones({64, 64})).sum().item<float>(); };
+  const float expected = 64.F * 64.F * 64.F;
+  EXPECT_EQ(executor.submit(work).get().value(), expected);
+  EXPECT_EQ(executor.run(work).value(), expected);
+}
+
+TEST(CpuBackend, ThreadsTimesIntraOpThreadsBeyondTheCoresIsRefusedUnlessAllowed) {
+  Config config = cpu_config(1'000, 2);
+  config.executor.allow_oversubscription = false;
+  try {
+    const Executor executor(ExecutorOptions{.config = config});
+    ADD_FAILURE() << "2000 threads were accepted";
+  } catch (const std::invalid_argument& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("executor.threads = 1000"), std::string::npos) << text;
+    EXPECT_NE(text.find("executor.intra_op_threads = 2"), std::string::npos) << text;
+    EXPECT_NE(text.find("executor.allow_oversubscription"), std::string::npos) << text;
+  }
+}
+
+TEST(CpuBackend, ProvenanceNamesTheLibraryThatIsLoaded) {
+  const Executor executor(ExecutorOptions{.config = cpu_config(1, 1)});
+  const Provenance provenance = executor.provenance();
+  EXPECT_EQ(provenance.backend, "cpu");
+  EXPECT_EQ(provenance.libtorch.rfind(TORCH_VERSION, 0), 0U) << provenance.libtorch;
+  EXPECT_FALSE(provenance.device.empty());
+  EXPECT_FALSE(provenance.os.empty());
+  EXPECT_EQ(provenance, executor.provenance()) << "two looks at one machine differ";
+}
+
+TEST(CpuBackend, LoadedLibraryIsAFileThatIsNotItsOwnRival) {
+  const std::filesystem::path loaded = loaded_torch_path();
+  EXPECT_TRUE(std::filesystem::is_regular_file(loaded)) << loaded;
+  EXPECT_NE(loaded.filename().string().find("torch_cpu"), std::string::npos) << loaded;
+  for (const auto& other : other_torch_paths()) EXPECT_NE(other, loaded);
+}
+
+TEST(CpuBackend, ClosuresAreRawUnlessSaid) {
+  Executor executor(ExecutorOptions{.config = cpu_config(1, 1)});
+  EXPECT_TRUE(executor.run([] {}));
+  const std::size_t raw = policies::OpClassSet(OpClass::kRaw).lane();
+  EXPECT_EQ(executor.snapshot().lanes[raw].outcomes[index_of(Outcome::kOk)], 1U);
+}
+
+}  // namespace
+}  // namespace streamgate::executor

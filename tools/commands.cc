@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which sub-commands there are, in the order of --help.
+#include "commands.h"
+
+namespace streamgate::tools {
+
+void add_commands(CLI::App& app, Action& chosen) { add_doctor(app, chosen); }
+
+}  // namespace streamgate::tools

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "doctor/examine.h"
+
+#include <streamgate/executor/executor.h>
+#include <streamgate/executor/internal/torch_library.h>
+
+#include <ATen/Context.h>
+
+#include <exception>
+#include <sstream>
+#include <stdexcept>
+
+#include "doctor/blas.h"
+#include "doctor/machine.h"
+#include "doctor/operation.h"
+
+namespace streamgate::tools {
+namespace {
+
+LibtorchFacts find_libtorch() {
+  return {.version = executor::loaded_torch_version(),
+          .header_version = executor::header_torch_version(),
+          .git_hash = executor::loaded_torch_git_hash(),
+          .path = executor::loaded_torch_path(),
+          .other_paths = executor::other_torch_paths()};
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+/// The device that the executor would use, as far as it lets itself be asked without one.
+executor::Provenance provenance_without_executor(const std::string& backend) {
+  try {
+    return executor::make_backend(backend)->provenance();
+  } catch (const std::exception&) {
+    return {.backend = backend,
+            .libtorch = executor::loaded_torch_version(),
+            .os = executor::operating_system()};
+  }
+}
+
+/// Fills in config, effective and device: what only an executor knows.
+void examine_executor(Report& report) {
+  policies::Config config;
+  try {
+    if (report.config.file) config = policies::load_config(*report.config.file);
+    const executor::Executor executor({.config = config});
+    report.effective = executor.config();
+    report.device.provenance = executor.provenance();
+    return;
+  } catch (const policies::ConfigError& error) {
+    report.config.errors = lines_of(error.what());
+  } catch (const std::invalid_argument& error) {
+    // Right in itself, but not on this machine or in this build.
+    const std::string source = report.config.file ? report.config.file->string() + ": " : "";
+    report.config.errors = {source + error.what()};
+  } catch (const std::exception& error) {
+    report.executor_error = error.what();
+  }
+  report.device.provenance = provenance_without_executor(config.executor.backend);
+}
+
+/// How this libtorch hands out streams on MPS (facts.md 1.3). Telling its tiers apart is the MPS
+/// backend's; without that backend there are none to use.
+std::string stream_tier() { return at::hasMPS() ? "unknown" : "none"; }
+
+}  // namespace
+
+Report examine(const std::optional<std::filesystem::path>& config_file) {
+  Report report;
+  report.version = STREAMGATE_VERSION;
+  for (const std::string_view backend : executor::backends()) report.backends.emplace_back(backend);
+  report.config.file = config_file;
+  examine_executor(report);  // First: it initialises the device, as a service would.
+  report.libtorch = find_libtorch();
+  report.machine = find_machine();
+  report.device.stream_tier = stream_tier();
+  report.operation = run_operation();
+  report.blas = find_blas();
+  report.openmp_runtimes = find_openmp_runtimes();
+  return report;
+}
+
+}  // namespace streamgate::tools
