@@ -48,6 +48,14 @@ constexpr std::array<std::uint64_t, kLanes> permits_of_lanes() {
 }
 constexpr std::array<std::uint64_t, kLanes> kPermits = permits_of_lanes();
 
+/// The members of each lane's set; a set of one names it twice.
+constexpr std::array<std::array<OpClass, 2>, kLanes> kMembers = {
+    {{OpClass::kRaw, OpClass::kRaw},
+     {OpClass::kKernel, OpClass::kKernel},
+     {OpClass::kGraph, OpClass::kGraph},
+     {OpClass::kKernel, OpClass::kGraph},
+     {OpClass::kExclusive, OpClass::kExclusive}}};
+
 static_assert(Gate::kMaxCeiling < (1U << 11U), "a count must not overflow into its neighbour");
 
 }  // namespace
@@ -80,9 +88,9 @@ Gate::Gate(const GateOptions& options) : ceilings_(options.ceilings) {
 }
 
 Gate::Refusal Gate::judge(std::uint64_t word, OpClassSet classes) const noexcept {
-  if ((word & excluding_bits_[classes.lane()]) != 0) return Refusal::kExcluded;
-  for (const OpClass c : kAllOpClasses) {
-    if (!classes.contains(c)) continue;
+  const std::size_t lane = classes.lane();
+  if ((word & excluding_bits_[lane]) != 0) return Refusal::kExcluded;
+  for (const OpClass c : kMembers[lane]) {
     if (count(word, c) >= limits_[index_of(c)].load(std::memory_order_relaxed)) {
       return Refusal::kFull;
     }
@@ -126,11 +134,8 @@ void Gate::release(OpClassSet classes) noexcept {
 
 bool Gate::may_keep(OpClassSet classes) const noexcept {
   const std::uint64_t word = word_.load(std::memory_order_acquire);
-  for (const OpClass c : kAllOpClasses) {
-    if (classes.contains(c) &&
-        count(word, c) > limits_[index_of(c)].load(std::memory_order_relaxed)) {
-      return false;
-    }
+  for (const OpClass c : kMembers[classes.lane()]) {
+    if (count(word, c) > limits_[index_of(c)].load(std::memory_order_relaxed)) return false;
   }
   return true;
 }

@@ -54,6 +54,11 @@ std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
   return "there is no sub-command '" + first + "'; there is: " + known;
 }
 
+int refuse(const std::string& why, const std::string& command) {
+  std::cerr << "streamgate: " << why << "\nTry 'streamgate " << command << "--help'.\n";
+  return kUnusable;
+}
+
 int run(int argc, const char* const* argv) {
   CLI::App app(
       "Runs libtorch work from every thread of a service, at a measured width. This command tells\n"
@@ -76,16 +81,12 @@ int run(int argc, const char* const* argv) {
 
   try {
     app.parse(argc, argv);
-    if (wants_config && chosen) {
-      throw CLI::ValidationError("--print-config", "goes without a sub-command");
-    }
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version.
     const auto in_use = app.get_subcommands();
-    std::cerr << "streamgate: " << usage_error(app, error) << "\nTry 'streamgate "
-              << (in_use.empty() ? "" : in_use[0]->get_name() + " ") << "--help'.\n";
-    return kUnusable;
+    return refuse(usage_error(app, error), in_use.empty() ? "" : in_use[0]->get_name() + " ");
   }
+  if (wants_config && chosen) return refuse("--print-config goes without a sub-command", "");
   if (wants_config) return print_config(config_file);
   if (chosen) return chosen();
   std::cerr << app.help();

@@ -18,7 +18,7 @@ class RatioReporter : public benchmark::ConsoleReporter {
   void Finalize() override;
 
  private:
-  /// Real times of single repetitions in nanoseconds, by benchmark.
+  /// Times of single repetitions in nanoseconds, by benchmark.
   std::map<std::string, std::vector<double>> times_;
 };
 

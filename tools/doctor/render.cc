@@ -235,7 +235,7 @@ std::string render_json(const Report& report, const std::vector<Finding>& findin
        {{"name", kOperation},
         {"shape", kOperationShape},
         {"threads", 1},
-        {"per_second", ran ? Json(std::round(report.operation.per_second)) : Json(nullptr)},
+        {"per_second", ran ? Json(std::llround(report.operation.per_second)) : Json(nullptr)},
         {"error", or_null(report.operation.error)}}},
       {"config",
        {{"file", report.config.file ? Json(report.config.file->string()) : Json(nullptr)},

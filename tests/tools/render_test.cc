@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The two faces of a report: a table that lines up, and JSON with stable, documented fields.
+#include "doctor/render.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
+#include <string>
+
+namespace streamgate::tools {
+namespace {
+
+using Json = nlohmann::json;
+
+Report example() {
+  Report report{.version = "0.1.0", .backends = {"cpu", "inline"}};
+  report.libtorch = {.version = "2.6.0", .header_version = "2.6.0", .path = "/lib/libtorch_cpu.so"};
+  report.blas = {.kind = BlasKind::kOpenBlas, .threading = BlasThreading::kPthread, .own_threads = 8};
+  report.device = {.provenance = {.backend = "cpu", .device = "a CPU"}, .stream_tier = "none"};
+  report.machine = {.cores = 8, .usable_cores = 2, .cpu_quota_cores = 1.5};
+  report.operation = {.per_second = 15'540.4};
+  report.effective = policies::Config{};
+  return report;
+}
+
+const std::vector<Finding> kFindings = {
+    {Severity::kWarning, "an_id", "something is odd", "do something"}};
+
+/// "libtorch.version", "findings[].id": every field, by its way from the top.
+void collect_fields(const Json& json, const std::string& prefix, std::set<std::string>& fields) {
+  if (json.is_object()) {
+    for (const auto& [key, value] : json.items()) {
+      collect_fields(value, prefix.empty() ? key : prefix + "." + key, fields);
+    }
+  } else if (json.is_array() && !json.empty() && json[0].is_object()) {
+    collect_fields(json[0], prefix + "[]", fields);
+  } else {
+    // The gates are alike: one stands for all.
+    fields.insert(std::regex_replace(prefix, std::regex("gates\\.[a-z]+"), "gates.CLASS"));
+  }
+}
+
+TEST(RenderJson, HasExactlyTheFieldsThatTheDocsDescribe) {
+  std::set<std::string> fields;
+  collect_fields(Json::parse(render_json(example(), kFindings)), "", fields);
+
+  std::ifstream file(STREAMGATE_DOCS "/doctor.md");
+  const std::string docs{std::istreambuf_iterator<char>(file), {}};
+  std::set<std::string> documented;
+  const std::regex row("\n\\| `([^`]+)` \\|");
+  for (std::sregex_iterator match(docs.begin(), docs.end(), row), end; match != end; ++match) {
+    documented.insert((*match)[1]);
+  }
+  EXPECT_EQ(fields, documented);
+}
+
+TEST(RenderJson, EveryFindingIsInTheDocs) {
+  std::ifstream file(STREAMGATE_DOCS "/doctor.md");
+  const std::string docs{std::istreambuf_iterator<char>(file), {}};
+  for (const char* id :
+       {"config_invalid", "executor_failed", "operation_failed", "operation_slow",
+        "libtorch_headers_differ", "second_libtorch", "reference_blas", "blas_own_threads",
+        "two_openmp_runtimes", "cpu_quota", "oversubscribed"}) {
+    EXPECT_NE(docs.find("- `" + std::string(id) + "`"), docs.npos) << id;
+  }
+}
+
+TEST(RenderJson, UnknownIsNull) {
+  const Json json = Json::parse(render_json(example(), {}));
+  EXPECT_TRUE(json.at("libtorch").at("git_hash").is_null());
+  EXPECT_TRUE(json.at("device").at("driver").is_null());
+  EXPECT_TRUE(json.at("config").at("file").is_null());
+  EXPECT_TRUE(json.at("limits").is_null());
+  EXPECT_EQ(json.at("status"), "fine");
+}
+
+TEST(RenderJson, NumbersAreNumbers) {
+  const Json json = Json::parse(render_json(example(), kFindings));
+  EXPECT_EQ(json.at("operation").at("per_second"), 15'540);
+  EXPECT_EQ(json.at("machine").at("cpu_quota_cores"), 1.5);
+  EXPECT_EQ(json.at("blas").at("own_threads"), 8);
+  EXPECT_EQ(json.at("status"), "warnings");
+}
+
+TEST(RenderJson, APathThatIsNotUtf8IsStillJson) {
+  Report report = example();
+  report.libtorch.path = "/tmp/\xff\xfe/libtorch_cpu.so";
+  EXPECT_TRUE(Json::parse(render_json(report, {}), nullptr, false).is_object());
+}
+
+TEST(RenderText, LinesUpAndEndsWithTheSummary) {
+  const std::string text = render_text(example(), kFindings);
+  EXPECT_NE(text.find("\nlibtorch     2.6.0, git hash unknown\n             /lib/"), text.npos) << text;
+  EXPECT_NE(text.find("15,540 a second"), text.npos) << text;
+  EXPECT_NE(text.find("8, of which 2 by the affinity of this process, CPU quota 1.5"), text.npos);
+  EXPECT_NE(text.find("WARNING  something is odd\n  remedy: do something\n"), text.npos) << text;
+  EXPECT_TRUE(text.ends_with("\n1 warning.\n")) << text;
+  EXPECT_TRUE(render_text(example(), {}).ends_with("\nFine.\n"));
+}
+
+TEST(RenderText, CountsErrorsApartFromWarnings) {
+  std::vector<Finding> findings = kFindings;
+  findings.push_back({Severity::kError, "id", "broken", "mend"});
+  EXPECT_TRUE(render_text(example(), findings).ends_with("\nUnusable: 1 error, 1 warning.\n"));
+}
+
+}  // namespace
+}  // namespace streamgate::tools
