@@ -12,7 +12,10 @@ namespace {
 /// A thread that waits for a state, on its own stack.
 class ThreadWaiter final : public Waiter {
  public:
-  void fire() noexcept override { parker_.wake(); }
+  Waiter* fire() noexcept override {
+    parker_.wake();
+    return nullptr;
+  }
   [[nodiscard]] bool wait_until(Clock::time_point deadline) noexcept {
     return parker_.park_until(deadline);
   }
@@ -24,7 +27,7 @@ class ThreadWaiter final : public Waiter {
 /// Stands for "complete" in SharedState::waiter_; never fired.
 class DoneMark final : public Waiter {
  public:
-  void fire() noexcept override {}
+  Waiter* fire() noexcept override { return nullptr; }
 };
 DoneMark done_mark;
 
@@ -41,12 +44,11 @@ bool block(SharedState& state, Clock::time_point deadline) {
 
 Waiter* SharedState::done() noexcept { return &done_mark; }
 
-void SharedState::complete(Outcome outcome) noexcept {
+Waiter* SharedState::complete_untold(Outcome outcome) noexcept {
   outcome_ = outcome;
   // Release: publishes value, error and outcome. Acquire: pairs with set_waiter's release, so that
   // the waiter is whole.
-  Waiter* const waiter = waiter_.exchange(done(), std::memory_order_acq_rel);
-  if (waiter != nullptr) waiter->fire();
+  return waiter_.exchange(done(), std::memory_order_acq_rel);
 }
 
 bool SharedState::set_waiter(Waiter& waiter) noexcept {

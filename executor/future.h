@@ -31,8 +31,13 @@ enum class CancelResult : std::uint8_t {
 /// Someone to be told, once, that a state is complete. Not for users.
 class Waiter {
  public:
-  /// Called on the completing thread. The waiter may be gone when this returns.
-  virtual void fire() noexcept = 0;
+  /// Called on the completing thread. The waiter may be gone when this returns. Returns who is to be
+  /// told next, or null: a chain of continuations is a loop in `tell`, however long it is.
+  [[nodiscard]] virtual Waiter* fire() noexcept = 0;
+
+  static void tell(Waiter* waiter) noexcept {
+    while (waiter != nullptr) waiter = waiter->fire();
+  }
 
  protected:
   ~Waiter() = default;
@@ -49,7 +54,7 @@ class SharedState {
   SharedState& operator=(const SharedState&) = delete;
 
   /// Makes outcome, value and error visible to the consumer, and tells the waiter.
-  void complete(Outcome outcome) noexcept;
+  void complete(Outcome outcome) noexcept { Waiter::tell(complete_untold(outcome)); }
 
   [[nodiscard]] bool ready() const noexcept {
     // Acquire: pairs with complete's exchange.
@@ -81,6 +86,8 @@ class SharedState {
  protected:
   ~SharedState() = default;
   virtual void destroy() noexcept = 0;
+  /// As complete, but leaves it to the caller to tell the waiter that it returns, if there is one.
+  [[nodiscard]] Waiter* complete_untold(Outcome outcome) noexcept;
 
   std::exception_ptr error_;
 
@@ -232,18 +239,20 @@ class Future<T>::Continuation final : public StateOf<U>, public Waiter {
       : StateOf<U>(nullptr), upstream_(std::move(upstream)), callable_(std::forward<G>(callable)) {}
 
   void start() noexcept {
-    if (!upstream_->set_waiter(*this)) fire();
+    if (!upstream_->set_waiter(*this)) Waiter::tell(this);
   }
 
-  void fire() noexcept override {
+  Waiter* fire() noexcept override {
     // The upstream state ends here, not with this one: a long chain must not keep every link.
     Reference upstream = std::move(upstream_);
     Result<T> result = upstream->take();
     upstream.reset();
     const Outcome outcome = this->keep(std::move(*callable_), std::move(result));
     callable_.reset();
-    this->complete(outcome);
+    // The next one, if any, shares this state, so it is still there after the release.
+    Waiter* const next = this->complete_untold(outcome);
     this->release();
+    return next;
   }
 
  protected:
@@ -283,7 +292,10 @@ class Future<T>::Awaiter final : public Waiter {
     if (result.error()) std::rethrow_exception(result.error());
     return result;
   }
-  void fire() noexcept override { coroutine_.resume(); }
+  Waiter* fire() noexcept override {
+    coroutine_.resume();
+    return nullptr;
+  }
 
  private:
   Reference state_;

@@ -70,14 +70,16 @@ int run(int argc, const char* const* argv) {
   auto* print_option = app.add_flag(
       "--print-config", wants_config,
       "Print the effective config: every key, the automatic values filled in for this machine");
-  app.add_option("--config", config_file, "The config file (TOML) to print; without it, the defaults")
+  app.add_option("--config", config_file,
+                 "The config file (TOML) to print; without it, the defaults")
       ->type_name("FILE")
       ->needs(print_option);
   app.set_version_flag("--version", version, "Print the versions of streamgate and of libtorch");
   app.require_subcommand(0, 1);
   add_commands(app, chosen);
-  app.footer("`streamgate COMMAND --help` tells about one. Exit code: 0 fine, 1 warnings, 2 unusable or\n"
-             "a wrong command line.");
+  app.footer(
+      "`streamgate COMMAND --help` tells about one. Exit code: 0 fine, 1 warnings, 2 unusable or\n"
+      "a wrong command line.");
 
   try {
     app.parse(argc, argv);

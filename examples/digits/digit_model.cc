@@ -15,23 +15,25 @@
 namespace digits {
 namespace {
 
-/// Two convolutions and a linear layer; [digit, 1, 28, 28] to [digit, 10]. 5,994 weights.
+/// Two convolutions and two linear layers; [digit, 1, 28, 28] to [digit, 10]. 37,610 weights.
 struct DigitNet : torch::nn::Module {
   DigitNet() {
     register_module("conv1", conv1);
     register_module("conv2", conv2);
+    register_module("hidden", hidden);
     register_module("output", output);
   }
 
   torch::Tensor forward(const torch::Tensor& images) {
     torch::Tensor x = torch::max_pool2d(torch::relu(conv1(images)), {2, 2});
     x = torch::max_pool2d(torch::relu(conv2(x)), {2, 2});
-    return output(torch::flatten(x, 1));
+    return output(torch::relu(hidden(torch::flatten(x, 1))));
   }
 
   torch::nn::Conv2d conv1{torch::nn::Conv2dOptions(1, 8, 5)};
   torch::nn::Conv2d conv2{torch::nn::Conv2dOptions(8, 16, 5)};
-  torch::nn::Linear output{torch::nn::LinearOptions(16 * 4 * 4, 10)};
+  torch::nn::Linear hidden{torch::nn::LinearOptions(16 * 4 * 4, 128)};
+  torch::nn::Linear output{torch::nn::LinearOptions(128, 10)};
 };
 
 // DigitNet::forward again, in TorchScript: C++ has no tracer that could derive the one from the
@@ -41,7 +43,8 @@ constexpr const char* kForwardSource = R"(
 def forward(self, images):
     x = torch.max_pool2d(torch.relu(torch.conv2d(images, self.conv1_weight, self.conv1_bias)), [2, 2])
     x = torch.max_pool2d(torch.relu(torch.conv2d(x, self.conv2_weight, self.conv2_bias)), [2, 2])
-    return torch.linear(torch.flatten(x, 1), self.output_weight, self.output_bias)
+    x = torch.relu(torch.linear(torch.flatten(x, 1), self.hidden_weight, self.hidden_bias))
+    return torch.linear(x, self.output_weight, self.output_bias)
 )";
 
 void save_as_torchscript(const DigitNet& net, const std::filesystem::path& model_file) {
@@ -76,6 +79,12 @@ TrainingReport train_and_save(const Dataset& training, const Dataset& test,
   for (progress.epoch = 1; progress.epoch <= options.epochs; ++progress.epoch) {
     const auto shuffled = torch::randperm(labels.size(0), torch::kLong)
                               .split(static_cast<std::int64_t>(options.batch));
+    // Smaller steps towards the end: steadier from seed to seed than one size throughout.
+    const double left = static_cast<double>(options.epochs - progress.epoch + 1) /
+                        static_cast<double>(options.epochs);
+    for (auto& group : optimizer.param_groups()) {
+      static_cast<torch::optim::AdamOptions&>(group.options()).lr(options.learning_rate * left);
+    }
     double sum = 0.0;
     for (progress.batch = 1; progress.batch <= shuffled.size(); ++progress.batch) {
       const torch::Tensor& chosen = shuffled[progress.batch - 1];

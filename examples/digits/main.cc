@@ -80,8 +80,11 @@ struct Outcome {
 Outcome compare_ways(const ModelServer& server, const LoadOptions& load, const Options& options,
                      const TrainingReport& training, const Dataset& test, std::ostream& out,
                      const OnTurn& on_turn, ProgressBar& progress) {
-  const std::vector<Series> all = take_turns({{.way = server.plain_threads(), .load = load},
-                                              {.way = server.global_mutex(), .load = load},
+  const std::size_t intra_op_threads = options.intra_op_threads != 0
+                                           ? options.intra_op_threads
+                                           : server.default_intra_op_threads();
+  const std::vector<Series> all = take_turns({{.way = server.plain_threads(intra_op_threads), .load = load},
+                                              {.way = server.global_mutex(intra_op_threads), .load = load},
                                               {.way = server.streamgate_run(), .load = load}},
                                              options.rounds, on_turn);
   progress.clear();

@@ -24,6 +24,10 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
   app.add_option("--batch", options.batch, "Digits in a request")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  app.add_option("--intra-op-threads", options.intra_op_threads,
+                 "Intra-op threads that each client thread has in the ways without Streamgate;\n"
+                 "without it, libtorch's default")
+      ->check(CLI::Range(1, 256));
   app.add_option("--rounds", options.rounds, "Rounds; each has a turn of every way")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

@@ -17,6 +17,7 @@ struct Options {
   std::size_t epochs = 8;
   std::uint64_t seed = 1;
   std::size_t clients = 8;
+  std::size_t intra_op_threads = 0;  ///< Of plain threads and the mutex; 0: libtorch's default.
   std::size_t batch = 10;
   std::size_t rounds = 3;
   double seconds = 2.0;  ///< Of each way in each round.

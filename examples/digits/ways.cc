@@ -33,13 +33,17 @@ std::vector<std::int64_t> to_vector(const at::Tensor& answers) {
   return {first, first + contiguous.numel()};
 }
 
+std::function<void()> set_intra_op_threads(std::size_t threads) {
+  return [threads] { at::set_num_threads(static_cast<int>(threads)); };
+}
+
 }  // namespace
 
 struct ModelServer::State {
   torch::jit::Module model;
   at::Tensor images;
   streamgate::Executor& executor;
-  int default_intra_op_threads;
+  std::size_t default_intra_op_threads;
   std::mutex mutex;
 
   /// The work of one request: the same code in all ways.
@@ -51,10 +55,6 @@ struct ModelServer::State {
     const at::Tensor scores = model.forward({batch}).toTensor();
     std::ranges::copy(to_vector(scores.argmax(1)), answers.begin());
   }
-
-  [[nodiscard]] std::function<void()> set_intra_op_threads(int threads) const {
-    return [threads] { at::set_num_threads(threads); };
-  }
 };
 
 ModelServer::ModelServer(const std::filesystem::path& model_file, const Dataset& test,
@@ -62,24 +62,24 @@ ModelServer::ModelServer(const std::filesystem::path& model_file, const Dataset&
     : state_(new State{.model = torch::jit::load(model_file.string()),
                        .images = images_of(test),
                        .executor = executor,
-                       .default_intra_op_threads = at::get_num_threads(),
+                       .default_intra_op_threads = static_cast<std::size_t>(at::get_num_threads()),
                        .mutex = {}}) {
   for (int i = 0; i < 3; ++i) (void)answers();
 }
 
 ModelServer::~ModelServer() = default;
 
-Way ModelServer::plain_threads() const {
+Way ModelServer::plain_threads(std::size_t intra_op_threads) const {
   return {.name = "plain threads",
-          .prepare_thread = state_->set_intra_op_threads(state_->default_intra_op_threads),
+          .prepare_thread = set_intra_op_threads(intra_op_threads),
           .answer = [state = state_.get()](std::size_t first, std::span<std::int64_t> answers) {
             state->classify(first, answers);
           }};
 }
 
-Way ModelServer::global_mutex() const {
+Way ModelServer::global_mutex(std::size_t intra_op_threads) const {
   return {.name = "one global mutex",
-          .prepare_thread = state_->set_intra_op_threads(state_->default_intra_op_threads),
+          .prepare_thread = set_intra_op_threads(intra_op_threads),
           .answer = [state = state_.get()](std::size_t first, std::span<std::int64_t> answers) {
             const std::lock_guard lock(state->mutex);
             state->classify(first, answers);
@@ -88,7 +88,7 @@ Way ModelServer::global_mutex() const {
 
 Way ModelServer::streamgate_run() const {
   return {.name = "Streamgate",
-          .prepare_thread = state_->set_intra_op_threads(state_->default_intra_op_threads),
+          .prepare_thread = set_intra_op_threads(default_intra_op_threads()),
           .answer = [state = state_.get()](std::size_t first, std::span<std::int64_t> answers) {
             // value() throws for an outcome that is not ok. None is to be expected here: there is no
             // deadline, and eight clients do not fill the queue.
@@ -98,16 +98,10 @@ Way ModelServer::streamgate_run() const {
 
 Way ModelServer::streamgate_submit() const {
   return {.name = "Streamgate by submit",
-          .prepare_thread = state_->set_intra_op_threads(state_->default_intra_op_threads),
+          .prepare_thread = set_intra_op_threads(default_intra_op_threads()),
           .answer = [state = state_.get()](std::size_t first, std::span<std::int64_t> answers) {
             (void)state->executor.submit([&] { state->classify(first, answers); }).get().value();
           }};
-}
-
-Way ModelServer::plain_threads(std::size_t intra_op_threads) const {
-  return {.name = "plain threads",
-          .prepare_thread = state_->set_intra_op_threads(static_cast<int>(intra_op_threads)),
-          .answer = plain_threads().answer};
 }
 
 std::vector<std::int64_t> ModelServer::answers() const {
@@ -117,7 +111,7 @@ std::vector<std::int64_t> ModelServer::answers() const {
 }
 
 std::size_t ModelServer::default_intra_op_threads() const noexcept {
-  return static_cast<std::size_t>(state_->default_intra_op_threads);
+  return state_->default_intra_op_threads;
 }
 
 }  // namespace digits

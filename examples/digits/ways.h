@@ -34,16 +34,14 @@ class ModelServer {
   ModelServer(const ModelServer&) = delete;
   ModelServer& operator=(const ModelServer&) = delete;
 
-  /// Each client calls forward on its own thread, with libtorch's default of intra-op threads.
-  [[nodiscard]] Way plain_threads() const;
+  /// Each client calls forward on its own thread, with so many intra-op threads.
+  [[nodiscard]] Way plain_threads(std::size_t intra_op_threads) const;
   /// The same, one at a time.
-  [[nodiscard]] Way global_mutex() const;
+  [[nodiscard]] Way global_mutex(std::size_t intra_op_threads) const;
   /// Each client gives the call to Executor::run.
   [[nodiscard]] Way streamgate_run() const;
   /// Each client gives the call to Executor::submit, and waits for the future.
   [[nodiscard]] Way streamgate_submit() const;
-  /// Each client calls forward on its own thread, with so many intra-op threads: by hand.
-  [[nodiscard]] Way plain_threads(std::size_t intra_op_threads) const;
 
   /// The model's answer for each test digit, by this thread alone.
   [[nodiscard]] std::vector<std::int64_t> answers() const;

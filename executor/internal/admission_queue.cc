@@ -37,9 +37,10 @@ AdmissionQueue::Push AdmissionQueue::reserve(std::size_t cost_bytes) noexcept {
     }
   }
   if (cost_bytes == 0) return Push::kAccepted;
+  const std::size_t bound = max_bytes();  // Read once: set_bounds may lower it meanwhile.
   std::size_t bytes = bytes_.load(std::memory_order_relaxed);
   do {
-    if (bytes > max_bytes() || cost_bytes > max_bytes() - bytes) {
+    if (bytes > bound || cost_bytes > bound - bytes) {
       reserved_.fetch_sub(1, std::memory_order_seq_cst);
       return Push::kBytesFull;
     }
@@ -231,19 +232,23 @@ void AdmissionQueue::withdraw(TaskNode& node) noexcept {
 }
 
 bool AdmissionQueue::make_room(Priority limit, std::size_t cost_bytes, NodeChain& shed) noexcept {
+  if (cost_bytes > max_bytes()) return false;  // And the sum below must not wrap.
+  // Reserved before it is freed: a submission that comes in between finds the queue fuller by this
+  // task, and so cannot take the room that others give up for it.
+  reserved_.fetch_add(1, std::memory_order_seq_cst);
+  bytes_.fetch_add(cost_bytes, std::memory_order_relaxed);
   std::size_t freed_tasks = 0;
   std::size_t freed_bytes = 0;
   NodeChain victims;
   const auto enough = [&] {
-    const std::size_t left_bytes = bytes() - freed_bytes;
-    return tasks() - freed_tasks < max_tasks() && left_bytes <= max_bytes() &&
-           cost_bytes <= max_bytes() - left_bytes;
+    return tasks() - freed_tasks <= max_tasks() && bytes() - freed_bytes <= max_bytes();
   };
   while (!enough()) {
     TaskNode* const worst = worst_below(limit);
     if (worst == nullptr) {
       // The last one taken out was the first of them in order, so this restores the order.
       while (!victims.empty()) insert(victims.pop());
+      unreserve(cost_bytes);
       return false;
     }
     unlink(*worst);
@@ -252,8 +257,6 @@ bool AdmissionQueue::make_room(Priority limit, std::size_t cost_bytes, NodeChain
     victims.push(*worst);
   }
   free_room(freed_tasks, freed_bytes);
-  reserved_.fetch_add(1, std::memory_order_seq_cst);
-  bytes_.fetch_add(cost_bytes, std::memory_order_relaxed);
   while (!victims.empty()) {
     TaskNode& victim = victims.pop();
     if (victim.claim(TaskNode::Phase::kQueued)) {

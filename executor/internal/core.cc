@@ -571,19 +571,22 @@ void Core::end_nested_wait(TaskNode& current) noexcept {
 // ---- ending early ----
 
 CancelResult Core::cancel(TaskNode& node) noexcept {
-  // Sequentially consistent, and before the claims: whoever sorts the inbox makes the task
-  // claimable first and looks at this word afterwards.
-  node.cancel_requested.store(true, std::memory_order_seq_cst);
   if (node.door == TaskNode::Door::kSubmit) {
     // Needs neither lock nor executor: whoever sorts the inbox lets go of it.
     if (node.claim(TaskNode::Phase::kInbox)) {
       node.publish(Outcome::kCancelled);
       return CancelResult::kCancelled;
     }
-  } else if (node.phase.load(std::memory_order_seq_cst) == TaskNode::Phase::kInbox) {
+  } else {
     // On its caller's stack, so it must leave the inbox before it ends. The caller is in run() and
     // holds the executor.
-    node.core.sort_inbox();
+    if (node.phase.load(std::memory_order_seq_cst) == TaskNode::Phase::kInbox) {
+      node.core.sort_inbox();
+    }
+    // For whoever sorts it out of the inbox later: that thread makes the task claimable first and
+    // looks at this word afterwards. After the sorting above, which would end the node, and with it
+    // the caller's stack, in the middle of this function.
+    node.cancel_requested.store(true, std::memory_order_seq_cst);
   }
   if (node.claim(TaskNode::Phase::kQueued)) {
     // Claimed in the queue: the executor cannot end before it is withdrawn.
@@ -599,6 +602,7 @@ CancelResult Core::cancel(TaskNode& node) noexcept {
     core.note_progress();
     return CancelResult::kCancelled;
   }
+  node.cancel_requested.store(true, std::memory_order_relaxed);
   return node.phase.load(std::memory_order_acquire) == TaskNode::Phase::kEnded
              ? CancelResult::kTooLate
              : CancelResult::kRequested;

@@ -51,7 +51,8 @@ void append_configured_folders(std::vector<fs::path>& folders) {
        entry.increment(error)) {
     std::ifstream file(entry->path());
     for (std::string line; std::getline(file, line);) {
-      if (line.rfind('/', 0) == 0) folders.emplace_back(line.substr(0, line.find_first_of(" \t\r#")));
+      if (line.rfind('/', 0) == 0)
+        folders.emplace_back(line.substr(0, line.find_first_of(" \t\r#")));
     }
   }
 }
@@ -69,9 +70,9 @@ std::vector<fs::path> library_folders(const fs::path& loaded) {
   std::vector<fs::path> folders = {"/usr/local/lib", "/opt/homebrew/lib"};
 #else
   constexpr const char* kPathVariable = "LD_LIBRARY_PATH";
-  std::vector<fs::path> folders = {"/lib", "/usr/lib", "/usr/local/lib", "/usr/local/lib64",
-                                   "/lib64", "/usr/lib64", "/opt/libtorch/lib",
-                                   "/usr/local/libtorch/lib"};
+  std::vector<fs::path> folders = {
+      "/lib",   "/usr/lib",   "/usr/local/lib",    "/usr/local/lib64",
+      "/lib64", "/usr/lib64", "/opt/libtorch/lib", "/usr/local/libtorch/lib"};
   for (const char* base : {"/lib", "/usr/lib", "/usr/local/lib"}) {
     folders.push_back(fs::path(base) / "x86_64-linux-gnu");
     folders.push_back(fs::path(base) / "aarch64-linux-gnu");

@@ -94,7 +94,8 @@ TEST(Endpoint, PromtoolFindsNothingWrongWithAScrape) {
   endpoint.add("idle", {}, [] { return executor::Snapshot{}; });
   const Lint lint = promtool_check_metrics(http_get(endpoint.url()).body);
   ASSERT_NE(lint.exit_status, 127)
-      << "promtool is missing: apt-get install prometheus (brew install prometheus on macOS)";
+      << "promtool is missing: ./dev test fetches it; else apt-get install promtool (Debian 12: "
+         "prometheus; brew: prometheus)";
   EXPECT_EQ(lint.exit_status, 0) << lint.output;
   EXPECT_EQ(lint.output, "");
 }

@@ -34,8 +34,8 @@ TEST(Blas, IsKnownByItsFile) {
 }
 
 TEST(OpenMp, RuntimesAreKnownByTheirFiles) {
-  for (const char* name : {"libgomp.so.1", "libgomp.so.1.0.0", "libgomp-a34b3233.so.1", "libomp.so.5",
-                           "libomp.dylib", "libiomp5.so"}) {
+  for (const char* name : {"libgomp.so.1", "libgomp.so.1.0.0", "libgomp-a34b3233.so.1",
+                           "libomp.so.5", "libomp.dylib", "libiomp5.so"}) {
     EXPECT_TRUE(is_openmp_runtime(name)) << name;
   }
   for (const char* name : {"libompi.so", "libomptarget.so.14", "libgomp", "libm.so.6", ""}) {

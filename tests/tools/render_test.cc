@@ -20,7 +20,8 @@ using Json = nlohmann::json;
 Report example() {
   Report report{.version = "0.1.0", .backends = {"cpu", "inline"}};
   report.libtorch = {.version = "2.6.0", .header_version = "2.6.0", .path = "/lib/libtorch_cpu.so"};
-  report.blas = {.kind = BlasKind::kOpenBlas, .threading = BlasThreading::kPthread, .own_threads = 8};
+  report.blas = {
+      .kind = BlasKind::kOpenBlas, .threading = BlasThreading::kPthread, .own_threads = 8};
   report.device = {.provenance = {.backend = "cpu", .device = "a CPU"}, .stream_tier = "none"};
   report.machine = {.cores = 8, .usable_cores = 2, .cpu_quota_cores = 1.5};
   report.operation = {.per_second = 15'540.4};
@@ -95,7 +96,8 @@ TEST(RenderJson, APathThatIsNotUtf8IsStillJson) {
 
 TEST(RenderText, LinesUpAndEndsWithTheSummary) {
   const std::string text = render_text(example(), kFindings);
-  EXPECT_NE(text.find("\nlibtorch     2.6.0, git hash unknown\n             /lib/"), text.npos) << text;
+  EXPECT_NE(text.find("\nlibtorch     2.6.0, git hash unknown\n             /lib/"), text.npos)
+      << text;
   EXPECT_NE(text.find("15,540 a second"), text.npos) << text;
   EXPECT_NE(text.find("8, of which 2 by the affinity of this process, CPU quota 1.5"), text.npos);
   EXPECT_NE(text.find("WARNING  something is odd\n  remedy: do something\n"), text.npos) << text;

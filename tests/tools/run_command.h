@@ -19,7 +19,8 @@ struct CommandResult {
 [[nodiscard]] CommandResult run_command(const std::vector<std::string>& arguments,
                                         const std::map<std::string, std::string>& environment = {});
 
-/// The environment in which the file is loaded before the libraries that the command is linked with.
+/// The environment in which the file is loaded before the libraries that the command is linked
+/// with.
 [[nodiscard]] std::map<std::string, std::string> preload(const std::string& library);
 
 }  // namespace streamgate::tools

@@ -41,7 +41,8 @@ void add_doctor(CLI::App& app, Action& chosen) {
   command->footer(
       "Runs a small operation. What it says holds for programs with the same environment and the\n"
       "same libtorch built in. Each finding has a remedy.\n"
-      "Exit code: 0 fine, 1 warnings, 2 unusable. The JSON's fields are in docs/doctor.md: status,\n"
+      "Exit code: 0 fine, 1 warnings, 2 unusable. The JSON's fields are in docs/doctor.md: "
+      "status,\n"
       "streamgate, libtorch, blas, openmp, device, machine, operation, config, effective, limits,\n"
       "findings.");
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });

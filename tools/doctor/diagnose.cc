@@ -45,20 +45,20 @@ void config_errors(const Report& report, Findings& findings) {
 
 void executor_error(const Report& report, Findings& findings) {
   if (report.executor_error.empty()) return;
-  findings.push_back({Severity::kError, "executor_failed",
-                      "no executor can be made: " + report.executor_error,
-                      "choose another backend with the key executor.backend, or mend what it says"});
+  findings.push_back(
+      {Severity::kError, "executor_failed", "no executor can be made: " + report.executor_error,
+       "choose another backend with the key executor.backend, or mend what it says"});
 }
 
 void operation(const Report& report, Findings& findings) {
   // Any BLAS at all does hundreds of these a second (facts: the slowest measured 569).
   constexpr double kAbsurdlySlow = 50;
   if (!report.operation.error.empty()) {
-    findings.push_back({Severity::kError, "operation_failed",
-                        std::string("libtorch cannot run ") + kOperation + ": " +
-                            report.operation.error,
-                        "reinstall libtorch and its BLAS, or choose others; check which are loaded "
-                        "with LD_DEBUG=libs"});
+    findings.push_back(
+        {Severity::kError, "operation_failed",
+         std::string("libtorch cannot run ") + kOperation + ": " + report.operation.error,
+         "reinstall libtorch and its BLAS, or choose others; check which are loaded "
+         "with LD_DEBUG=libs"});
   } else if (report.operation.per_second < kAbsurdlySlow) {
     findings.push_back({Severity::kWarning, "operation_slow",
                         std::string(kOperation) + " of " + kOperationShape + " runs only " +
@@ -76,36 +76,39 @@ void headers_differ(const Report& report, Findings& findings) {
     return version.substr(0, version.find_first_of("+ "));
   };
   if (core(libtorch.version) == core(libtorch.header_version)) return;
-  findings.push_back({Severity::kWarning, "libtorch_headers_differ",
-                      "compiled with the headers of libtorch " + libtorch.header_version +
-                          " but running on " + libtorch.version + ", " + libtorch.path.string() +
-                          ": libtorch promises no binary compatibility between versions",
-                      "build again with Torch_DIR set to the libtorch you want, or take the other one "
-                      "out of LD_LIBRARY_PATH"});
+  findings.push_back(
+      {Severity::kWarning, "libtorch_headers_differ",
+       "compiled with the headers of libtorch " + libtorch.header_version + " but running on " +
+           libtorch.version + ", " + libtorch.path.string() +
+           ": libtorch promises no binary compatibility between versions",
+       "build again with Torch_DIR set to the libtorch you want, or take the other one "
+       "out of LD_LIBRARY_PATH"});
 }
 
 void other_libtorch(const Report& report, Findings& findings) {
   for (const std::filesystem::path& other : report.libtorch.other_paths) {
-    findings.push_back({Severity::kWarning, "second_libtorch",
-                        "there is a second libtorch on the search path, " + other.string() +
-                            "; the one in use is " + report.libtorch.path.string(),
-                        "the loader takes the first it finds in LD_LIBRARY_PATH, then in the path "
-                        "built into the program (Torch_DIR when it was built), then in the system's "
-                        "folders; remove one, or set these so that the one you mean comes first"});
+    findings.push_back(
+        {Severity::kWarning, "second_libtorch",
+         "there is a second libtorch on the search path, " + other.string() +
+             "; the one in use is " + report.libtorch.path.string(),
+         "the loader takes the first it finds in LD_LIBRARY_PATH, then in the path "
+         "built into the program (Torch_DIR when it was built), then in the system's "
+         "folders; remove one, or set these so that the one you mean comes first"});
   }
 }
 
 void blas(const Report& report, Findings& findings) {
   const BlasFacts& blas = report.blas;
-  const std::string choose = "update-alternatives --config libblas.so.3-" +
-                             debian_triplet(blas.library);
+  const std::string choose =
+      "update-alternatives --config libblas.so.3-" + debian_triplet(blas.library);
   if (blas.kind == BlasKind::kReference) {
-    findings.push_back({Severity::kWarning, "reference_blas",
-                        "libtorch runs on the reference BLAS, " + blas.library.string() +
-                            ": OpenBLAS was measured 27 times faster (a 32x256x256 linear on libtorch "
-                            "1.13, 2 cores: 15,540 a second against 569)",
-                        "apt-get install libopenblas0-openmp; if it is installed already, " + choose +
-                            ", and look at LD_LIBRARY_PATH"});
+    findings.push_back(
+        {Severity::kWarning, "reference_blas",
+         "libtorch runs on the reference BLAS, " + blas.library.string() +
+             ": OpenBLAS was measured 27 times faster (a 32x256x256 linear on libtorch "
+             "1.13, 2 cores: 15,540 a second against 569)",
+         "apt-get install libopenblas0-openmp; if it is installed already, " + choose +
+             ", and look at LD_LIBRARY_PATH"});
   }
   if (!blas.own_threads || !report.effective) return;
   const policies::Config::Executor& executor = report.effective->executor;
@@ -116,9 +119,8 @@ void blas(const Report& report, Findings& findings) {
            " threads of its own for a product, whatever libtorch was told (" +
            std::to_string(executor.intra_op_threads) + "), so they multiply with the executor's " +
            std::to_string(executor.threads) + " threads",
-       "apt-get install libopenblas0-openmp and " + choose +
-           "; or set OPENBLAS_NUM_THREADS=" + std::to_string(executor.intra_op_threads) +
-           " in the service's environment"});
+       "apt-get install libopenblas0-openmp and " + choose + "; or set OPENBLAS_NUM_THREADS=" +
+           std::to_string(executor.intra_op_threads) + " in the service's environment"});
 }
 
 void openmp(const Report& report, Findings& findings) {
@@ -169,9 +171,8 @@ std::vector<Finding> diagnose(const Report& report) {
                            blas, openmp, cores}) {
     check(report, findings);
   }
-  std::stable_sort(findings.begin(), findings.end(), [](const Finding& a, const Finding& b) {
-    return a.severity > b.severity;
-  });
+  std::stable_sort(findings.begin(), findings.end(),
+                   [](const Finding& a, const Finding& b) { return a.severity > b.severity; });
   return findings;
 }
 

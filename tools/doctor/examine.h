@@ -11,7 +11,8 @@
 namespace streamgate::tools {
 
 /// Makes an executor with the config, runs an operation and looks at the loaded libraries: some
-/// 0.2 s. Throws nothing that a config, a backend or libtorch is to blame for: that is in the report.
+/// 0.2 s. Throws nothing that a config, a backend or libtorch is to blame for: that is in the
+/// report.
 [[nodiscard]] Report examine(const std::optional<std::filesystem::path>& config_file);
 
 }  // namespace streamgate::tools

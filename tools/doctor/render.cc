@@ -51,8 +51,8 @@ std::string libtorch_text(const LibtorchFacts& libtorch) {
 }
 
 std::string blas_text(const BlasFacts& blas) {
-  static constexpr const char* kNames[] = {"the reference BLAS", "OpenBLAS", "MKL", "BLIS",
-                                           "ATLAS", "Accelerate", "unknown"};
+  static constexpr const char* kNames[] = {"the reference BLAS", "OpenBLAS", "MKL", "BLIS", "ATLAS",
+                                           "Accelerate",         "unknown"};
   std::string text = kNames[static_cast<std::size_t>(blas.kind)];
   if (blas.threading == BlasThreading::kSerial) text += ", serial";
   if (blas.threading == BlasThreading::kOpenMp) text += ", with OpenMP";
@@ -67,7 +67,8 @@ std::string blas_text(const BlasFacts& blas) {
 std::string cores_text(const MachineFacts& machine) {
   std::string text = std::to_string(machine.cores);
   if (machine.usable_cores != machine.cores) {
-    text += ", of which " + std::to_string(machine.usable_cores) + " by the affinity of this process";
+    text +=
+        ", of which " + std::to_string(machine.usable_cores) + " by the affinity of this process";
   }
   if (!machine.cpu_quota_cores) return text + ", no CPU quota";
   std::ostringstream quota;
@@ -96,23 +97,22 @@ using Rows = std::vector<std::pair<std::string_view, std::string>>;
 
 Rows rows_of(const Report& report) {
   const executor::Provenance& device = report.device.provenance;
-  Rows rows = {
-      {"streamgate", report.version + ", backends: " + joined(report.backends)},
-      {"libtorch", libtorch_text(report.libtorch)},
-      {"", or_else(report.libtorch.path.string(), "file unknown")},
-      {"BLAS", blas_text(report.blas)},
-      {"", or_else(report.blas.library.string(), "file unknown")},
-      {"OpenMP", or_else(joined(report.openmp_runtimes), "none")},
-      {"device", device.backend + ": " + or_else(device.device, "none")},
-      {"driver", or_else(device.driver, "none")},
-      {"stream tier", report.device.stream_tier},
-      {"system", or_else(device.os, "unknown")},
-      {"cores", cores_text(report.machine)},
-      {"speed", report.operation.error.empty()
-                    ? "linear of " + std::string(kOperationShape) + " on 1 thread: " +
-                          with_commas(report.operation.per_second) + " a second"
-                    : "none: libtorch cannot run a linear"},
-      {"config", config_text(report.config)}};
+  Rows rows = {{"streamgate", report.version + ", backends: " + joined(report.backends)},
+               {"libtorch", libtorch_text(report.libtorch)},
+               {"", or_else(report.libtorch.path.string(), "file unknown")},
+               {"BLAS", blas_text(report.blas)},
+               {"", or_else(report.blas.library.string(), "file unknown")},
+               {"OpenMP", or_else(joined(report.openmp_runtimes), "none")},
+               {"device", device.backend + ": " + or_else(device.device, "none")},
+               {"driver", or_else(device.driver, "none")},
+               {"stream tier", report.device.stream_tier},
+               {"system", or_else(device.os, "unknown")},
+               {"cores", cores_text(report.machine)},
+               {"speed", report.operation.error.empty()
+                             ? "linear of " + std::string(kOperationShape) + " on 1 thread: " +
+                                   with_commas(report.operation.per_second) + " a second"
+                             : "none: libtorch cannot run a linear"},
+               {"config", config_text(report.config)}};
   if (report.effective) {
     const policies::Config::Executor& executor = report.effective->executor;
     rows.emplace_back("executor", count(executor.threads, "thread") + " x " +
@@ -194,8 +194,8 @@ std::string render_text(const Report& report, const std::vector<Finding>& findin
   for (const Finding& finding : findings) {
     const bool is_error = finding.severity == Severity::kError;
     errors += is_error ? 1 : 0;
-    text += (is_error ? "\nERROR    " : "\nWARNING  ") + finding.what + "\n  remedy: " +
-            finding.remedy + "\n";
+    text += (is_error ? "\nERROR    " : "\nWARNING  ") + finding.what +
+            "\n  remedy: " + finding.remedy + "\n";
   }
   if (findings.empty()) return text + "\nFine.\n";
   if (errors == 0) return text + "\n" + count(findings.size(), "warning") + ".\n";

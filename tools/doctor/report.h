@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What `streamgate doctor` knows: facts, and what is wrong. Plain values; render.h says how they are
-// shown, and docs/doctor.md documents every field of the JSON that is made of them.
+// What `streamgate doctor` knows: facts, and what is wrong. Plain values; render.h says how they
+// are shown, and docs/doctor.md documents every field of the JSON that is made of them.
 #pragma once
 
 #include <streamgate/executor/backends/backend.h>
@@ -53,7 +53,7 @@ struct DeviceFacts {
 
 struct MachineFacts {
   std::size_t cores = 0;
-  std::size_t usable_cores = 0;           ///< By the affinity of this process.
+  std::size_t usable_cores = 0;             ///< By the affinity of this process.
   std::optional<double> cpu_quota_cores{};  ///< By its control groups.
 };
 
