@@ -27,7 +27,7 @@ set(STREAMGATE_PC_LIBS "-lstreamgate_executor -lstreamgate_policies")
 set(STREAMGATE_PC_CFLAGS "")
 if(STREAMGATE_WITH_METRICS)
   string(PREPEND STREAMGATE_PC_LIBS "-lstreamgate_metrics ")
-  string(APPEND STREAMGATE_PC_REQUIRES " prometheus-cpp-core cpp-httplib")
+  string(APPEND STREAMGATE_PC_REQUIRES " prometheus-cpp-core cpp-httplib libcrypto")
 endif()
 if(STREAMGATE_WITH_TORCH)
   # libtorch has no pkg-config file. Its device libraries register themselves when they are loaded:

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <iostream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -23,19 +24,20 @@ int main() {
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&, i] {
       // run: here and now, on this thread, as soon as there is a permit.
-      const torch::Tensor row = *executor.run([&] { return torch::full({1, 64}, 0.5 * i).mm(weight); });
+      const torch::Tensor row = *executor.run([&] {
+        return torch::full({1, 64}, 0.5 * i).mm(weight);
+      });
 
-      // submit: on a worker, while this thread does something else.
+      // submit: on a worker, while this thread may do something else.
       auto future = executor.submit({.op_class = streamgate::OpClass::kRaw,
                                      .priority = streamgate::Priority::kHigh,
                                      .deadline = streamgate::Clock::now() + 1s},
-                                    [row] { return row.sum().item<float>(); });
+                                    [row] { return row.sum().item<int>(); });
       const auto sum = future.get();
-      if (sum) {
-        std::cout << "thread " << i << ": " << *sum << '\n';
-      } else {  // Expired, rejected, cancelled: values, not exceptions.
-        std::cout << "thread " << i << ": " << to_string(sum.outcome()) << '\n';
-      }
+
+      // Rejected, expired, cancelled: these are values, not exceptions.
+      const auto answer = sum ? std::to_string(*sum) : std::string(to_string(sum.outcome()));
+      std::cout << "thread " + std::to_string(i) + ": " + answer + '\n';
     });
   }
   threads.clear();  // Joins them.

@@ -70,6 +70,10 @@ std::unique_ptr<Core> make_core(ExecutorOptions options) {
   if (!options.backend) options.backend = make_backend(config.executor.backend);
   config.executor.backend = std::string(options.backend->name());
   resolve_threads(config.executor);
+  if (config.executor.streams < 1 || config.executor.streams > StreamPool::kMaxSlots) {
+    throw std::invalid_argument("executor.streams = " + std::to_string(config.executor.streams) +
+                                "; allowed: 1.." + std::to_string(StreamPool::kMaxSlots));
+  }
   const std::size_t streams = std::min(config.executor.streams, options.backend->max_streams());
   resolve_gates(config, streams, options.backend->shares_cores());
   GateOptions gate;
@@ -90,9 +94,10 @@ std::unique_ptr<Core> make_core(ExecutorOptions options) {
 
 // ---- the caller of run ----
 
-void CallerNode::publish(Outcome) noexcept {
+Waiter* CallerNode::publish(Outcome) noexcept {
   may_run_ = false;
   parker_.wake();
+  return nullptr;
 }
 
 void CallerNode::wake_to_run() noexcept {
@@ -148,7 +153,10 @@ std::vector<std::string_view> Executor::apply(const policies::Config& config) {
     wanted_ceilings[index_of(op_class)] = gate.ceiling == 0 ? in_force : gate.ceiling;
     gate.ceiling = in_force;
   }
+  // An automatic limit goes with the workers that there are; wanted ones come with a restart.
+  const std::size_t wanted_threads = std::exchange(wanted.executor.threads, present.executor.threads);
   resolve_gates(wanted, 0, core_->backend().shares_cores());
+  wanted.executor.threads = wanted_threads;
   for (const OpClass op_class : policies::kAllOpClasses) {
     wanted.gates[index_of(op_class)].ceiling = wanted_ceilings[index_of(op_class)];
   }

@@ -43,7 +43,7 @@ struct ExecutorOptions {
 class CallerNode : public TaskNode {
  public:
   using TaskNode::TaskNode;
-  void publish(Outcome outcome) noexcept final;
+  [[nodiscard]] Waiter* publish(Outcome outcome) noexcept final;
   void wake_to_run() noexcept final;
 
   /// Blocks until the task may run (true) or has ended without (false).
@@ -89,9 +89,9 @@ class SubmittedTask final : public StateOf<T>, public TaskNode {
     return result;
   }
   void fail(std::exception_ptr error) noexcept override { this->keep_error(std::move(error)); }
-  void publish(Outcome result) noexcept override {
+  [[nodiscard]] Waiter* publish(Outcome result) noexcept override {
     callable_.reset();
-    this->complete(result);
+    return this->complete_untold(result);
   }
   void release_by_executor() noexcept override { this->release(); }
 

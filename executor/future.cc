@@ -16,6 +16,7 @@ class ThreadWaiter final : public Waiter {
     parker_.wake();
     return nullptr;
   }
+  [[nodiscard]] bool brief() const noexcept override { return true; }
   [[nodiscard]] bool wait_until(Clock::time_point deadline) noexcept {
     return parker_.park_until(deadline);
   }

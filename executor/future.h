@@ -35,6 +35,9 @@ class Waiter {
   /// told next, or null: a chain of continuations is a loop in `tell`, however long it is.
   [[nodiscard]] virtual Waiter* fire() noexcept = 0;
 
+  /// Whether fire is soon done, as it runs no code of the user's.
+  [[nodiscard]] virtual bool brief() const noexcept { return false; }
+
   static void tell(Waiter* waiter) noexcept {
     while (waiter != nullptr) waiter = waiter->fire();
   }

@@ -22,6 +22,7 @@
 namespace streamgate::executor {
 
 class Core;
+class Waiter;
 
 using Clock = std::chrono::steady_clock;
 
@@ -124,8 +125,8 @@ class TaskNode : public QueueLinks, public StreamDone {
   /// Keeps an exception of the executor's own as the task's, for Outcome::kFailed.
   virtual void fail(std::exception_ptr error) noexcept = 0;
   /// Publishes the outcome; for one that invoke did not return, it destroys the callable first.
-  /// The node may be gone when this returns.
-  virtual void publish(Outcome outcome) noexcept = 0;
+  /// The node may be gone when this returns. Returns whom the caller is to tell of it, or null.
+  [[nodiscard]] virtual Waiter* publish(Outcome outcome) noexcept = 0;
   /// For Door::kRun: wakes the caller, who runs the task with the permit and the lease given.
   virtual void wake_to_run() noexcept {}
   /// The executor's share in the node ends: once, when no part of the executor knows it any more.

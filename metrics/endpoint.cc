@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -182,7 +183,6 @@ class Endpoint::Server {
 
     const std::string host = bare(address->text);
     int port = config.port;
-    errno = 0;
     if (port == 0) {
       port = server_.bind_to_any_port(host);
     } else if (!server_.bind_to_port(host, port)) {
@@ -199,9 +199,12 @@ class Endpoint::Server {
     const std::string any = address->family == AF_INET ? "127.0.0.1" : "[::1]";
     url_ = "http://" + (address->is_any ? any : address->text) + ":" + std::to_string(port_) +
            "/metrics";
-    thread_ = std::thread([this] { server_.listen_after_bind(); });
+    thread_ = std::thread([this] {
+      server_.listen_after_bind();
+      ended_ = true;
+    });
     // stop() is heard only by a server that runs.
-    while (!server_.is_running()) std::this_thread::yield();
+    while (!server_.is_running() && !ended_) std::this_thread::yield();
   }
 
   ~Server() {
@@ -217,7 +220,9 @@ class Endpoint::Server {
   [[nodiscard]] const std::string& url() const noexcept { return url_; }
 
  private:
-  static constexpr std::size_t kThreads = 2;
+  // The patience is for one read: clients that send byte by byte can hold as many threads as they
+  // are. On loopback, where this listens unless told otherwise, those are one's own.
+  static constexpr std::size_t kThreads = 4;
   static constexpr std::chrono::seconds kPatience{2};
   static constexpr std::size_t kLongestRequestBody = 1024;
 
@@ -230,6 +235,7 @@ class Endpoint::Server {
   std::uint16_t port_ = 0;
   std::string url_;
   httplib::Server server_;
+  std::atomic<bool> ended_{false};
   std::thread thread_;
 };
 

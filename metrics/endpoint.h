@@ -29,7 +29,7 @@ namespace streamgate::metrics {
 /// everything and serves nothing, so that a service need not ask.
 ///
 /// Thread-safety: thread-safe.
-/// Ownership: owns the HTTP server and its two threads. Borrows the executors: each must outlive
+/// Ownership: owns the HTTP server and its threads. Borrows the executors: each must outlive
 /// the endpoint or be removed first. Declared after the executor, the endpoint ends before it.
 /// Blocking: the constructor binds the port; remove waits for a scrape that is reading that
 /// executor; the destructor waits for scrapes in progress, some seconds if a client has stalled.

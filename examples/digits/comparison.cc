@@ -7,7 +7,8 @@
 
 #include <algorithm>
 #include <ostream>
-#include <sstream>
+#include <string>
+#include <utility>
 
 namespace digits {
 namespace {
@@ -47,17 +48,18 @@ std::vector<std::string> complaints(const std::vector<Series>& all,
   for (const Series& series : all) {
     const std::size_t different = differences(answers(series), expected);
     if (different == 0) continue;
-    found.push_back("served by " + series.contender.way.name + ", " + std::to_string(different) + " of " +
-                    std::to_string(test.size()) +
-                    " test digits got another answer, in at least one request, than the trained net's "
-                    "own: results depend on how the model is served");
+    found.push_back(
+        "served by " + series.contender.way.name + ", " + std::to_string(different) + " of " +
+        std::to_string(test.size()) +
+        " test digits got another answer, in at least one request, than the trained net's "
+        "own: results depend on how the model is served");
   }
   return found;
 }
 
 std::string rate_text(const Spread& spread) {
-  return grouped(spread.median) + " (" + grouped(spread.minimum) + " to " + grouped(spread.maximum) +
-         ")";
+  return grouped(spread.median) + " (" + grouped(spread.minimum) + " to " +
+         grouped(spread.maximum) + ")";
 }
 
 std::string ratio_text(const Spread& spread) {
@@ -82,6 +84,8 @@ void print_comparison(std::ostream& out, const std::vector<Series>& all, const D
                    threads == 0 ? "unknown" : std::to_string(threads)});
   }
   table.print(out);
+  out << "Threads are the whole process's, with those of Streamgate and the metrics in every "
+         "way.\n";
   out << "\nImages/s of " << all.back().contender.way.name << " as a multiple, round by round:\n";
   for (std::size_t i = 0; i + 1 < all.size(); ++i) {
     out << "  of " << all[i].contender.way.name << ": " << ratio_text(speedup(all.back(), all[i]))

@@ -10,6 +10,7 @@
 #include <torch/script.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <string>
 
 namespace digits {
@@ -58,7 +59,13 @@ void save_as_torchscript(const DigitNet& net, const std::filesystem::path& model
   // Not asked for by load; but eval(), freeze and Python's torch.jit.load(...) look for it.
   script.register_attribute("training", c10::BoolType::get(), false);
   script.define(kForwardSource);
-  script.save(model_file.string());
+  try {
+    script.save(model_file.string());
+  } catch (const c10::Error& error) {
+    throw std::runtime_error(model_file.string() +
+                             ": cannot write the model there: " + error.what_without_backtrace() +
+                             ". Remedy: name a file in a folder that exists, with --model-out");
+  }
 }
 
 }  // namespace

@@ -41,7 +41,8 @@ struct TrainingReport {
 
 /// Trains the net on this thread, with libtorch's intra-op threads as they stand, and saves it as
 /// TorchScript. The same seed, libtorch and number of intra-op threads give the same weights.
-/// Throws c10::Error when the file cannot be written. REQUIRES: epochs and batch are positive.
+/// Throws std::runtime_error when the file cannot be written. REQUIRES: epochs and batch are
+/// positive.
 [[nodiscard]] TrainingReport train_and_save(
     const Dataset& training, const Dataset& test, const TrainingOptions& options,
     const std::filesystem::path& model_file,

@@ -25,8 +25,8 @@ struct Way {
 
 struct LoadOptions {
   std::size_t clients = 8;
-  std::size_t batch = 10;    ///< Digits in a request; the last one of a pass may have fewer.
-  std::size_t digits = 0;    ///< In the test set.
+  std::size_t batch = 10;  ///< Digits in a request; the last one of a pass may have fewer.
+  std::size_t digits = 0;  ///< In the test set.
   std::chrono::nanoseconds duration{0};
 };
 
@@ -36,15 +36,15 @@ inline constexpr std::int64_t kDisagreement = -1;
 struct Measurement {
   std::chrono::nanoseconds duration{0};  ///< From the first request to the end of the last.
   std::size_t images = 0;
-  std::size_t peak_threads = 0;                    ///< Of the whole process; 0: not known.
+  std::size_t peak_threads = 0;                     ///< Of the whole process; 0: not known.
   std::vector<std::chrono::nanoseconds> latencies;  ///< Of each request.
-  std::vector<std::int64_t> answers;               ///< For each test digit, or kDisagreement.
+  std::vector<std::int64_t> answers;                ///< For each test digit, or kDisagreement.
 };
 
 /// Runs the clients for options.duration, and longer where that is needed for each client to get
-/// once through its share of the digits, so that every digit has been asked for. Each thread's first
-/// request is not measured. Blocks until all client threads have ended; rethrows what one of them
-/// threw. REQUIRES: all of options are positive.
+/// once through its share of the digits, so that every digit has been asked for. Each thread's
+/// first request is not measured. Blocks until all client threads have ended; rethrows what one of
+/// them threw. REQUIRES: all of options are positive.
 [[nodiscard]] Measurement measure(const Way& way, const LoadOptions& options);
 
 }  // namespace digits

@@ -24,8 +24,10 @@
 #include <exception>
 #include <iostream>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace digits {
@@ -71,37 +73,36 @@ nlohmann::ordered_json describe_run(const Options& options, const TrainingReport
             {"seconds", options.seconds}}}};
 }
 
-/// The two things that this program can do with a trained model.
-struct Outcome {
-  std::vector<std::string> complaints;
+/// What came out of either of the two things that this program does with a trained model.
+struct Findings {
+  std::vector<Series> all;
+  std::string text;
   nlohmann::ordered_json json;
 };
 
-Outcome compare_ways(const ModelServer& server, const LoadOptions& load, const Options& options,
-                     const TrainingReport& training, const Dataset& test, std::ostream& out,
-                     const OnTurn& on_turn, ProgressBar& progress) {
-  const std::size_t intra_op_threads = options.intra_op_threads != 0
-                                           ? options.intra_op_threads
-                                           : server.default_intra_op_threads();
-  const std::vector<Series> all = take_turns({{.way = server.plain_threads(intra_op_threads), .load = load},
-                                              {.way = server.global_mutex(intra_op_threads), .load = load},
-                                              {.way = server.streamgate_run(), .load = load}},
-                                             options.rounds, on_turn);
-  progress.clear();
-  if (!options.json) print_comparison(out, all, test);
-  return {.complaints = complaints(all, training.answers, test),
-          .json = comparison_json(all, test)};
+Findings compare_ways(const ModelServer& server, const LoadOptions& load, const Options& options,
+                      const Dataset& test, const OnTurn& on_turn) {
+  const std::size_t intra_op_threads =
+      options.intra_op_threads != 0 ? options.intra_op_threads : server.default_intra_op_threads();
+  std::vector<Series> all =
+      take_turns({{.way = server.plain_threads(intra_op_threads), .load = load},
+                  {.way = server.global_mutex(intra_op_threads), .load = load},
+                  {.way = server.streamgate_run(), .load = load}},
+                 options.rounds, on_turn);
+  std::ostringstream text;
+  print_comparison(text, all, test);
+  nlohmann::ordered_json json = comparison_json(all, test);
+  return {.all = std::move(all), .text = text.str(), .json = std::move(json)};
 }
 
-Outcome sweep_by_hand(const ModelServer& server, const LoadOptions& load, const Options& options,
-                      const TrainingReport& training, const Dataset& test, std::ostream& out,
-                      const OnTurn& on_turn, ProgressBar& progress) {
+Findings sweep_by_hand(const ModelServer& server, const LoadOptions& load, const Options& options,
+                       const OnTurn& on_turn) {
   const Sweep sweep = run_sweep(server, load, options.rounds, on_turn);
-  progress.clear();
-  if (!options.json) print_sweep(out, sweep);
+  std::ostringstream text;
+  print_sweep(text, sweep);
   std::vector<Series> all = sweep.by_hand;
   all.insert(all.end(), sweep.streamgate.begin(), sweep.streamgate.end());
-  return {.complaints = complaints(all, training.answers, test), .json = sweep_json(sweep)};
+  return {.all = std::move(all), .text = text.str(), .json = sweep_json(sweep)};
 }
 
 int run(const Options& options) {
@@ -137,32 +138,41 @@ int run(const Options& options) {
   out << "Serving " << options.clients << " client threads, " << options.batch
       << " digits a request; libtorch " << libtorch << ", " << std::thread::hardware_concurrency()
       << " cores, " << server.default_intra_op_threads() << " intra-op threads by default.\n"
-      << options.rounds << " rounds, each with " << in_seconds(options.seconds)
+      << options.rounds << (options.rounds == 1 ? " round" : " rounds, each") << " with "
+      << in_seconds(options.seconds)
       << " of every way. Metrics: " << (metrics.url().empty() ? "disabled" : metrics.url()) << "\n"
       << std::endl;
-  const LoadOptions load{
-      .clients = options.clients,
-      .batch = options.batch,
-      .digits = test.size(),
-      .duration = std::chrono::duration_cast<std::chrono::nanoseconds>(
-          std::chrono::duration<double>(options.seconds))};
+  if (server.default_intra_op_threads() < std::thread::hardware_concurrency() &&
+      options.intra_op_threads == 0 && !options.sweep) {
+    out << "(This libtorch does not see all cores here, and so its default happens to suit plain "
+           "threads.\nWhere it sees them, as on most machines, their threads multiply: "
+           "--intra-op-threads "
+        << std::thread::hardware_concurrency() << " shows that.)\n\n";
+  }
+  const LoadOptions load{.clients = options.clients,
+                         .batch = options.batch,
+                         .digits = test.size(),
+                         .duration = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                             std::chrono::duration<double>(options.seconds))};
   const OnTurn on_turn = [&](std::size_t round, const Contender& contender) {
     progress.show("round " + std::to_string(round) + '/' + std::to_string(options.rounds) + ": " +
                   contender.way.name);
   };
-  Outcome outcome = (options.sweep ? sweep_by_hand : compare_ways)(server, load, options, training,
-                                                                   test, out, on_turn, progress);
+  const Findings findings = options.sweep ? sweep_by_hand(server, load, options, on_turn)
+                                          : compare_ways(server, load, options, test, on_turn);
+  progress.clear();
+  const std::vector<std::string> wrong = complaints(findings.all, training.answers, test);
   if (options.json) {
-    nlohmann::ordered_json json = describe_run(options, training, test, libtorch,
-                                               server.default_intra_op_threads());
-    json.update(outcome.json);
-    json["complaints"] = outcome.complaints;
+    nlohmann::ordered_json json =
+        describe_run(options, training, test, libtorch, server.default_intra_op_threads());
+    json.update(findings.json);
+    json["complaints"] = wrong;
     json["metrics_url"] = metrics.url();
     std::cout << json.dump(2) << std::endl;
+  } else {
+    std::cout << findings.text << std::flush;
   }
-  for (const std::string& complaint : outcome.complaints) {
-    std::cerr << "digits: " << complaint << '\n';
-  }
+  for (const std::string& complaint : wrong) std::cerr << "digits: " << complaint << '\n';
 
   if (metrics.url().empty()) {
     out << "\nMetrics: disabled by the config.\n";
@@ -172,7 +182,7 @@ int run(const Options& options) {
   } else {
     out << "\nMetrics were at " << metrics.url() << "; with --serve they stay until Ctrl-C.\n";
   }
-  return outcome.complaints.empty() ? kFine : kCheckFailed;
+  return wrong.empty() ? kFine : kCheckFailed;
 }
 
 }  // namespace

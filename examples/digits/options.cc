@@ -15,7 +15,8 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
 
   CLI::App app(
       "Trains a small net on handwritten digits and saves it as TorchScript; then many client\n"
-      "threads ask that one model, in three ways turn by turn: plain threads, one global mutex, and\n"
+      "threads ask that one model, in three ways turn by turn: plain threads, one global mutex, "
+      "and\n"
       "Streamgate. Exit code: 0 fine, 1 a check failed (accuracy, equal answers), 2 cannot run.",
       "digits");
   app.add_option("--clients", options.clients, "Client threads")
@@ -42,9 +43,10 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
   app.add_option("--model-out", model_out,
                  "Where the TorchScript file goes and stays; without it, a temporary folder");
   app.add_option("--data", data, "Folder of the digits, in IDX format")->capture_default_str();
-  app.add_flag("--sweep", options.sweep,
-               "Instead of the three ways: plain threads by hand, over threads and intra-op threads,\n"
-               "beside Streamgate with no setting at all");
+  app.add_flag(
+      "--sweep", options.sweep,
+      "Instead of the three ways: plain threads by hand, over threads and intra-op threads,\n"
+      "beside Streamgate with no setting at all");
   app.add_flag("--serve", options.serve, "Keep the metrics up until Ctrl-C");
   app.add_flag("--json", options.json, "The result as JSON on stdout; the rest goes to stderr");
 

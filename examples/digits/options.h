@@ -26,8 +26,8 @@ struct Options {
   bool json = false;
 };
 
-/// What the command line asks for; or, when it asked for help or cannot be used, which has then been
-/// said, the program's exit code.
+/// What the command line asks for; or, when it asked for help or cannot be used, which has then
+/// been said, the program's exit code.
 struct ParsedOptions {
   Options options;
   std::optional<int> exit_code;

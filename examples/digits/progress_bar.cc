@@ -15,8 +15,8 @@ void ProgressBar::show(const TrainingProgress& progress) {
   line << "  epoch " << progress.epoch << '/' << progress.epochs << "  ";
   if (output_ == Output::kTerminal) {
     const std::size_t done = kWidth * progress.batch / progress.batches;
-    line << '[' << std::string(done, '#') << std::string(kWidth - done, '.') << "]  " << progress.batch
-         << '/' << progress.batches << "  ";
+    line << '[' << std::string(done, '#') << std::string(kWidth - done, '.') << "]  "
+         << progress.batch << '/' << progress.batches << "  ";
   }
   line << "loss " << fixed_point(progress.loss, 4);
   if (output_ == Output::kTerminal) show(line.str());

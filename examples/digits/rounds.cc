@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <utility>
 
 namespace digits {
 namespace {
@@ -20,10 +22,10 @@ double images_rate(const Measurement& measurement) {
 Spread spread_of(std::vector<double> values) {
   std::ranges::sort(values);
   const std::size_t middle = values.size() / 2;
-  return {.median = values.size() % 2 == 1 ? values[middle]
-                                           : (values[middle - 1] + values[middle]) / 2,
-          .minimum = values.front(),
-          .maximum = values.back()};
+  return {
+      .median = values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2,
+      .minimum = values.front(),
+      .maximum = values.back()};
 }
 
 template <typename Rate>
@@ -38,15 +40,15 @@ Spread spread_over_rounds(const Series& series, Rate rate) {
 std::vector<Series> take_turns(const std::vector<Contender>& contenders, std::size_t rounds,
                                const OnTurn& on_turn) {
   std::vector<Series> all;
-  for (const Contender& contender : contenders) all.push_back({.contender = contender, .rounds = {}});
-  // Threads that are here to stay, such as the executor's, begin in the first round; later rounds
-  // wait for what is above the least that was ever seen, at most so long.
+  for (const Contender& contender : contenders)
+    all.push_back({.contender = contender, .rounds = {}});
   constexpr std::chrono::milliseconds kPatience{200};
-  const std::size_t idle = process_threads();
+  std::size_t idle = process_threads();
   for (std::size_t round = 1; round <= rounds; ++round) {
     for (Series& series : all) {
       on_turn(round, series.contender);
-      (void)wait_for_threads_to_end(idle, kPatience);
+      // Those that do not go are here to stay, as the executor's are, once they have been needed.
+      if (!wait_for_threads_to_end(idle, kPatience)) idle = process_threads();
       series.rounds.push_back(measure(series.contender.way, series.contender.load));
     }
   }
@@ -63,10 +65,9 @@ Spread requests_per_second(const Series& series) {
 
 Spread speedup(const Series& of, const Series& over) {
   std::vector<double> ratios;
-  std::ranges::transform(of.rounds, over.rounds, std::back_inserter(ratios),
-                         [](const Measurement& a, const Measurement& b) {
-                           return images_rate(a) / images_rate(b);
-                         });
+  std::ranges::transform(
+      of.rounds, over.rounds, std::back_inserter(ratios),
+      [](const Measurement& a, const Measurement& b) { return images_rate(a) / images_rate(b); });
   return spread_of(std::move(ratios));
 }
 

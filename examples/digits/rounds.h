@@ -33,8 +33,8 @@ struct Spread {
 /// Called before each turn. Counts begin at 1.
 using OnTurn = std::function<void(std::size_t round, const Contender& contender)>;
 
-/// One series for each contender, in their order. Between two turns it waits until the threads of the
-/// last have gone. Blocks all the while. REQUIRES: rounds and contenders are positive.
+/// One series for each contender, in their order. Between two turns it waits until the threads of
+/// the last have gone. Blocks all the while. REQUIRES: rounds and contenders are positive.
 [[nodiscard]] std::vector<Series> take_turns(const std::vector<Contender>& contenders,
                                              std::size_t rounds, const OnTurn& on_turn);
 

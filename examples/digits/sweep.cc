@@ -7,22 +7,24 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cmath>
+#include <chrono>
+#include <iterator>
 #include <ostream>
 #include <string>
+#include <utility>
 
 namespace digits {
 namespace {
 
 std::size_t best_by_hand(const Sweep& sweep) {
-  const auto best = std::ranges::max_element(sweep.by_hand, {}, [](const Series& series) {
-    return images_per_second(series).median;
-  });
+  const auto best = std::ranges::max_element(
+      sweep.by_hand, {}, [](const Series& series) { return images_per_second(series).median; });
   return static_cast<std::size_t>(best - sweep.by_hand.begin());
 }
 
 std::string setting(const Sweep& sweep, std::size_t i) {
-  return std::to_string(sweep.by_hand[i].contender.load.clients) + " threads, " +
+  const std::size_t threads = sweep.by_hand[i].contender.load.clients;
+  return std::to_string(threads) + (threads == 1 ? " thread, " : " threads, ") +
          std::to_string(sweep.intra_op_threads[i]) + " intra-op";
 }
 
@@ -59,16 +61,18 @@ void print_sweep(std::ostream& out, const Sweep& sweep) {
       return fixed_point(
           std::chrono::duration<double, std::milli>(latency_quantile(series, share)).count(), 2);
     };
-    table.add_row({name, rate_text(images_per_second(series)), milliseconds(0.50), milliseconds(0.99),
-                   fixed_point(images_per_second(series).median / full, 2)});
+    table.add_row({name, rate_text(images_per_second(series)), milliseconds(0.50),
+                   milliseconds(0.99), fixed_point(images_per_second(series).median / full, 2)});
   };
   for (std::size_t i = 0; i < sweep.by_hand.size(); ++i) add(setting(sweep, i), sweep.by_hand[i]);
   for (const Series& series : sweep.streamgate) {
-    add(series.contender.way.name + ", " + std::to_string(series.contender.load.clients) + " clients",
+    add(series.contender.way.name + ", " + std::to_string(series.contender.load.clients) +
+            " clients",
         series);
   }
   table.print(out);
-  out << "\nBest by hand: " << setting(sweep, best) << ". Images/s as a multiple of its, round by round:\n";
+  out << "\nBest by hand: " << setting(sweep, best)
+      << ". Images/s as a multiple of its, round by round:\n";
   for (const Series& series : sweep.streamgate) {
     out << "  " << series.contender.way.name << ": "
         << ratio_text(speedup(series, sweep.by_hand[best])) << '\n';

@@ -15,9 +15,9 @@
 namespace digits {
 
 struct Sweep {
-  std::vector<Series> by_hand;     ///< The load's clients are the threads.
+  std::vector<Series> by_hand;                ///< The load's clients are the threads.
   std::vector<std::size_t> intra_op_threads;  ///< Of each of by_hand.
-  std::vector<Series> streamgate;  ///< By run, and by submit.
+  std::vector<Series> streamgate;             ///< By run, and by submit.
 };
 
 /// 1, 2, 4 and 8 threads times 1 and 2 intra-op threads, and Streamgate with the load as given, all

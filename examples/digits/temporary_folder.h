@@ -20,11 +20,13 @@ namespace digits {
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "streamgate-digits-XXXXXX").string();
+    std::string name =
+        (std::filesystem::temp_directory_path() / "streamgate-digits-XXXXXX").string();
     if (mkdtemp(name.data()) == nullptr) {
-      throw std::filesystem::filesystem_error("cannot make a temporary folder; TMPDIR may name another "
-                                              "place for it",
-                                              name, {errno, std::generic_category()});
+      throw std::filesystem::filesystem_error(
+          "cannot make a temporary folder; TMPDIR may name another "
+          "place for it",
+          name, {errno, std::generic_category()});
     }
     path_ = name;
   }

@@ -90,8 +90,8 @@ Way ModelServer::streamgate_run() const {
   return {.name = "Streamgate",
           .prepare_thread = set_intra_op_threads(default_intra_op_threads()),
           .answer = [state = state_.get()](std::size_t first, std::span<std::int64_t> answers) {
-            // value() throws for an outcome that is not ok. None is to be expected here: there is no
-            // deadline, and eight clients do not fill the queue.
+            // value() throws for an outcome that is not ok. None is to be expected here: there is
+            // no deadline, and eight clients do not fill the queue.
             (void)state->executor.run([&] { state->classify(first, answers); }).value();
           }};
 }

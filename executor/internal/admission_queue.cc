@@ -123,7 +123,13 @@ void AdmissionQueue::sort_inbox(NodeChain& cancelled, NodeChain& discarded) noex
 void AdmissionQueue::insert(TaskNode& node) noexcept {
   Line& place = line(node);
   if (node.deadline == Clock::time_point::max()) {
-    place.fifo.push_back(node);
+    // Nearly always at the end; only one that is put back goes before others, at the front.
+    auto after = place.fifo.end();
+    if (!place.fifo.empty() && place.fifo.back().sequence > node.sequence) {
+      after = place.fifo.begin();
+      while (after->sequence < node.sequence) ++after;
+    }
+    place.fifo.insert(after, node);
   } else {
     place.tree.insert(node);
   }
@@ -220,6 +226,13 @@ bool AdmissionQueue::take(TaskNode& node) noexcept {
   if (node.claim(TaskNode::Phase::kQueued)) return true;
   ++to_withdraw_;
   return false;
+}
+
+void AdmissionQueue::put_back(TaskNode& node) noexcept {
+  reserved_.fetch_add(1, std::memory_order_seq_cst);
+  bytes_.fetch_add(node.cost_bytes, std::memory_order_relaxed);
+  node.phase.store(TaskNode::Phase::kQueued, std::memory_order_seq_cst);
+  insert(node);
 }
 
 void AdmissionQueue::withdraw(TaskNode& node) noexcept {

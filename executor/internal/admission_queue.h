@@ -169,6 +169,9 @@ class AdmissionQueue {
   /// it. If not, somebody else has, to cancel it, and will come for it with withdraw.
   /// REQUIRES: lock.
   [[nodiscard]] bool take(TaskNode& node) noexcept;
+  /// Takes a task in again that the caller took: it is queued at its old place, whether or not its
+  /// room has been given to another meanwhile. REQUIRES: lock.
+  void put_back(TaskNode& node) noexcept;
   /// Takes a task out that the caller claimed before it had the lock. REQUIRES: lock.
   void withdraw(TaskNode& node) noexcept;
   /// Nothing is queued, and no withdraw is still to come. REQUIRES: lock.

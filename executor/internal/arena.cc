@@ -172,11 +172,12 @@ bool Arena::linger() noexcept {
 }
 
 bool Arena::wait_idle(std::chrono::steady_clock::time_point deadline) {
-  state_.fetch_or(kStopping, std::memory_order_seq_cst);
   std::unique_lock lock(mutex_);
+  ++waiting_;
+  state_.fetch_or(kStopping, std::memory_order_seq_cst);
   const bool idle = left_.wait_until(lock, deadline, [&] { return tickets() == 0; });
-  lock.unlock();
-  state_.fetch_and(~kStopping, std::memory_order_seq_cst);
+  // Others may still wait for what only a ticket that sees the flag tells them.
+  if (--waiting_ == 0) state_.fetch_and(~kStopping, std::memory_order_seq_cst);
   return idle;
 }
 

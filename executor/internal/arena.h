@@ -85,6 +85,7 @@ class Arena {
   alignas(64) std::atomic<std::uint32_t> state_{0};
   std::mutex mutex_;
   std::condition_variable left_;
+  std::size_t waiting_ = 0;  ///< Threads in wait_idle; belongs to mutex_.
   oneapi::tbb::task_arena arena_;
   std::unique_ptr<Binder> binder_;
 };

@@ -36,15 +36,15 @@ constexpr unsigned bit(std::size_t lane) { return 1U << lane; }
 
 // ---- visitors ----
 
-std::atomic<std::size_t>& Visitors::mine() noexcept {
+std::atomic<std::size_t>& Visitors::mine(Came came) noexcept {
   static std::atomic<std::size_t> next{0};
   thread_local const std::size_t stripe = next.fetch_add(1, std::memory_order_relaxed) % kStripes;
-  return stripes_[stripe].count;
+  return stripes_[stripe].counts[static_cast<std::size_t>(came)];
 }
 
-bool Visitors::none() const noexcept {
-  return std::all_of(stripes_.begin(), stripes_.end(), [](const Stripe& stripe) {
-    return stripe.count.load(std::memory_order_acquire) == 0;
+bool Visitors::none(Came came) const noexcept {
+  return std::all_of(stripes_.begin(), stripes_.end(), [came](const Stripe& stripe) {
+    return stripe.counts[static_cast<std::size_t>(came)].load(std::memory_order_seq_cst) == 0;
   });
 }
 
@@ -81,6 +81,8 @@ Core::~Core() {
   // The timer first: it ends tasks, and calls the arena for those behind them.
   timer_.reset();
   arena_.reset();
+  // Those who are being told that it has closed; they block nowhere.
+  while (!visitors_.none(Visitors::Came::kClosed)) std::this_thread::yield();
 }
 
 // ---- the two doors ----
@@ -94,7 +96,7 @@ std::optional<Outcome> Core::turn_away(TaskNode& node, const std::stop_token& st
 }
 
 void Core::submit(TaskNode& node, const std::stop_token& stop) noexcept {
-  const Visitors::Visit visit(visitors_);
+  const Visitors::Visit visit(visitors_, came());
   std::optional<Outcome> refused = turn_away(node, stop);
   // The node may end, and vanish, as soon as it is in the queue: what is needed later is read now.
   const OpClassSet classes = node.classes;
@@ -112,7 +114,7 @@ void Core::submit(TaskNode& node, const std::stop_token& stop) noexcept {
 }
 
 Outcome Core::run(CallerNode& node, const std::stop_token& stop) {
-  const Visitors::Visit visit(visitors_);
+  const Visitors::Visit visit(visitors_, came());
   if (const std::optional<Outcome> refused = turn_away(node, stop)) {
     recorder_.ended_waiting(node.classes.lane(), *refused);
     return *refused;
@@ -142,6 +144,8 @@ Outcome Core::run(CallerNode& node, const std::stop_token& stop) {
   } else {
     if (const std::optional<Outcome> refused = enqueue(node, stop)) {
       recorder_.ended_waiting(node.classes.lane(), *refused);
+      // For a moment this may have held a permit without a stream, and kept it from another.
+      after_release();
       note_progress();
       return *refused;
     }
@@ -208,6 +212,7 @@ std::optional<Outcome> Core::enqueue(TaskNode& node, const std::stop_token& stop
   if (node.claim(TaskNode::Phase::kInbox)) return Outcome::kShutdown;
   recorder_.ended_waiting(node.classes.lane(), Outcome::kCancelled);
   node.release_by_executor();
+  note_progress();
   return std::nullopt;
 }
 
@@ -310,6 +315,7 @@ Core::Admitted Core::admit(Taker taker, const TaskNode* ended) noexcept {
     // The one lock of the task path: the order of the queue needs it. It covers a few loads and
     // one unlinking; submissions pass beside it, by the inbox.
     const std::lock_guard lock(queue_.mutex());
+    if (taker == Taker::kWorkerBack) --workers_with_task_;
     if (ended != nullptr) {
       // The common case under load: the next task is like the last one, and takes over permit and
       // stream as they are. Four steps on words that all workers share are spared.
@@ -317,6 +323,7 @@ Core::Admitted Core::admit(Taker taker, const TaskNode* ended) noexcept {
       if (admitted.node != nullptr) {
         // Nothing was given back, so nothing more can start than could before.
         admitted.kept = true;
+        ++workers_with_task_;
         return admitted;
       }
       give_back(*ended);
@@ -332,13 +339,12 @@ Core::Admitted Core::admit(Taker taker, const TaskNode* ended) noexcept {
         const Gate::Refusal refusal = gate_.would_refuse(node->classes);
         if (refusal != Gate::Refusal::kNone) {
           blocked_lanes |= blocked_with(lane, refusal);
-        } else if (arena_->all_called()) {
-          // All workers are at work; callers of run bring their own threads.
-          admitted.more = true;
-          doors = AdmissionQueue::Doors::kRunOnly;
         } else {
           admitted.more = true;
-          break;
+          // A worker without a task comes for it, in its turn before those behind it. Not so when
+          // every worker has a task: callers of run bring their own threads.
+          if (workers_with_task_ < arena_->threads()) break;
+          doors = AdmissionQueue::Doors::kRunOnly;
         }
         continue;
       }
@@ -361,12 +367,7 @@ Core::Admitted Core::admit(Taker taker, const TaskNode* ended) noexcept {
       }
       if (for_worker) {
         admitted.node = node;
-        if (arena_->all_called()) {
-          // Another worker may be on its way out, having looked before this task's predecessor gave
-          // back what the next one needs: it shall look again.
-          admitted.more = queue_.tasks() != 0;
-          doors = AdmissionQueue::Doors::kRunOnly;
-        }
+        if (++workers_with_task_ == arena_->threads()) doors = AdmissionQueue::Doors::kRunOnly;
       } else {
         callers.push(*node);
       }
@@ -385,24 +386,49 @@ void Core::dispatch() noexcept {
 void Core::work() noexcept {
   TaskNode* ended = nullptr;
   Clock::time_point now{};
-  for (;;) {
-    const Admitted admitted = admit(Taker::kWorker, ended);
+  for (Taker taker = Taker::kWorker;; taker = Taker::kWorkerBack) {
+    const Admitted admitted = admit(taker, ended);
     if (ended != nullptr) {
       // Only now, as permit and stream come first: who sees the result finds them given back.
-      publish(*ended);
-      note_progress();
+      Waiter* const waiter = publish_untold(*ended);
       ended = nullptr;
+      note_progress();
+      if (waiter != nullptr && !waiter->brief()) {
+        step_aside(admitted.node);
+        Waiter::tell(waiter);
+        continue;
+      }
+      Waiter::tell(waiter);
     }
     if (admitted.more) arena_->call();
     TaskNode* const node = admitted.node;
     if (node == nullptr) return;
-    // A successor starts when its predecessor ended: one clock read serves both.
+    // A successor starts when its predecessor ended, so one clock read serves both.
     if (!admitted.kept) now = Clock::now();
     if (execute(*node, Backend::Thread::kWorker, now) == Progress::kDone) {
       now = settle(*node);
       ended = node;
     }
   }
+}
+
+/// Before a worker runs a continuation, which may take its time or wait for other tasks: gives the
+/// task that it has just admitted back, with permit and stream, and lets others go for what waits.
+void Core::step_aside(TaskNode* next) noexcept {
+  Clock::time_point deadline = kNever;
+  {
+    const std::lock_guard lock(queue_.mutex());
+    if (next == nullptr) {
+      ++workers_with_task_;
+    } else {
+      deadline = next->deadline;
+      // First, so that no caller of run takes the permit past it. It stays while the lock is held.
+      queue_.put_back(*next);
+      give_back(*next);
+    }
+  }
+  if (deadline != kNever) timer_->arm(deadline);
+  after_release();
 }
 
 // ---- running ----
@@ -414,20 +440,21 @@ Progress Core::execute(TaskNode& node, Backend::Thread thread, Clock::time_point
     return Progress::kDone;
   }
   node.phase.store(TaskNode::Phase::kRunning, std::memory_order_release);
-  node.outcome = invoke(node, thread);
-  return backend_->notify_when_done(node.stream, node);
-}
-
-Outcome Core::invoke(TaskNode& node, Backend::Thread thread) noexcept {
   if (streams_.needs_opening(node.stream)) {
     try {
       backend_->open_stream(node.stream);
     } catch (...) {
       node.fail(std::current_exception());
-      return Outcome::kFailed;
+      node.outcome = Outcome::kFailed;
+      return Progress::kDone;  // There is no stream to ask.
     }
     streams_.mark_opened(node.stream);
   }
+  node.outcome = invoke(node, thread);
+  return backend_->notify_when_done(node.stream, node);
+}
+
+Outcome Core::invoke(TaskNode& node, Backend::Thread thread) noexcept {
   TaskContext context(node, node.stream, cancel_all_);
   TaskNode* const outer = std::exchange(running_task, &node);
   backend_->enter(node.stream, thread);
@@ -460,11 +487,13 @@ Clock::time_point Core::settle(TaskNode& node) noexcept {
   return now;
 }
 
-void Core::publish(TaskNode& node) noexcept {
+Waiter* Core::publish_untold(TaskNode& node) noexcept {
   // A caller's node is gone once it is published.
   const bool submitted = node.door == TaskNode::Door::kSubmit;
-  node.publish(node.outcome);
+  Waiter* const waiter = node.publish(node.outcome);
+  // The waiter has a share of its own.
   if (submitted) node.release_by_executor();
+  return waiter;
 }
 
 void Core::observe(const TaskNode& node, std::chrono::nanoseconds wait,
@@ -544,9 +573,14 @@ bool Core::help_or_prepare_wait(TaskNode& current, TaskNode& target) {
     }
   }
   if (taken) {
-    static_cast<void>(core.run_nested(target, current));
-    if (missing) core.gate_.release(*missing);
-    core.publish(target);
+    if (target.deadline != kNever && target.deadline <= Clock::now()) {
+      if (missing) core.gate_.release(*missing);
+      core.end_without_run(target, Outcome::kExpired);
+    } else {
+      static_cast<void>(core.run_nested(target, current));
+      if (missing) core.gate_.release(*missing);
+      core.publish(target);
+    }
     core.after_release();
     return true;
   }
@@ -574,7 +608,7 @@ CancelResult Core::cancel(TaskNode& node) noexcept {
   if (node.door == TaskNode::Door::kSubmit) {
     // Needs neither lock nor executor: whoever sorts the inbox lets go of it.
     if (node.claim(TaskNode::Phase::kInbox)) {
-      node.publish(Outcome::kCancelled);
+      Waiter::tell(node.publish(Outcome::kCancelled));
       return CancelResult::kCancelled;
     }
   } else {
@@ -678,13 +712,14 @@ DrainReport Core::drain(Drain mode, Clock::time_point deadline) {
     report.drained = deadline == kNever ? (drained_.wait(lock, at_rest), true)
                                         : drained_.wait_until(lock, deadline, at_rest);
   }
-  // What is left are the last steps of those who ended the last tasks: workers on their way out of
-  // the arena, and visitors, for whom there is nothing to wait on but that they return.
-  if (report.drained) report.drained = arena_->wait_idle(deadline);
-  while (report.drained && !visitors_.none()) {
+  // What is left are the last steps of those who ended the last tasks: visitors, for whom there is
+  // nothing to wait on but that they return, and then, as a visitor may still have called one,
+  // workers on their way out of the arena.
+  while (report.drained && !visitors_.none(Visitors::Came::kOpen)) {
     if (Clock::now() >= deadline) report.drained = false;
     std::this_thread::yield();
   }
+  if (report.drained) report.drained = arena_->wait_idle(deadline);
   report.queued = queue_.tasks();
   report.running = streams_.leased();
   return report;

@@ -34,15 +34,21 @@ namespace streamgate::executor {
 class CallerNode;
 
 /// Counts the threads that are inside an executor's functions, so that its end can wait for them.
-/// Striped, as every call passes here.
+/// Striped, as every call passes here. Those who came when it had closed are counted apart: they
+/// only hear that, and a drain need not wait until nobody asks any more.
 class Visitors {
  public:
+  enum class Came : std::uint8_t { kOpen, kClosed };
+
   class Visit {
    public:
-    explicit Visit(Visitors& visitors) noexcept : count_(visitors.mine()) {
-      count_.fetch_add(1, std::memory_order_relaxed);
+    explicit Visit(Visitors& visitors, Came came = Came::kOpen) noexcept
+        : count_(visitors.mine(came)) {
+      // Sequentially consistent, as is the look of none(): either it counts this visitor, or the
+      // visitor finds closed what was closed before that look.
+      count_.fetch_add(1, std::memory_order_seq_cst);
     }
-    // Release: pairs with the acquire in none(); the visitor touches nothing afterwards.
+    // Release: pairs with none(); the visitor touches nothing afterwards.
     ~Visit() { count_.fetch_sub(1, std::memory_order_release); }
     Visit(const Visit&) = delete;
     Visit& operator=(const Visit&) = delete;
@@ -51,14 +57,14 @@ class Visitors {
     std::atomic<std::size_t>& count_;
   };
 
-  [[nodiscard]] bool none() const noexcept;
+  [[nodiscard]] bool none(Came came) const noexcept;
 
  private:
   static constexpr std::size_t kStripes = 16;
   struct alignas(64) Stripe {
-    std::atomic<std::size_t> count{0};
+    std::array<std::atomic<std::size_t>, 2> counts{};  ///< By Came.
   };
-  [[nodiscard]] std::atomic<std::size_t>& mine() noexcept;
+  [[nodiscard]] std::atomic<std::size_t>& mine(Came came) noexcept;
   std::array<Stripe, kStripes> stripes_;
 };
 
@@ -124,7 +130,8 @@ class Core final : public WorkSource {
     bool more = false;  ///< Another waiting task of the arena's could start now.
     bool kept = false;  ///< The node took over the predecessor's permit and lease.
   };
-  enum class Taker : std::uint8_t { kWorker, kOutside };
+  /// kWorkerBack: a worker that took a task before, and is done with it.
+  enum class Taker : std::uint8_t { kWorker, kWorkerBack, kOutside };
 
   void end_without_run(TaskNode& node, Outcome outcome) noexcept;
   void end_all(NodeChain& chain, Outcome outcome) noexcept;
@@ -148,7 +155,12 @@ class Core final : public WorkSource {
                                  Clock::time_point now) noexcept;
   [[nodiscard]] Outcome invoke(TaskNode& node, Backend::Thread thread) noexcept;
   [[nodiscard]] Clock::time_point settle(TaskNode& node) noexcept;
-  void publish(TaskNode& node) noexcept;
+  void publish(TaskNode& node) noexcept { Waiter::tell(publish_untold(node)); }
+  [[nodiscard]] static Waiter* publish_untold(TaskNode& node) noexcept;
+  void step_aside(TaskNode* next) noexcept;
+  [[nodiscard]] Visitors::Came came() const noexcept {
+    return gate_.closed() ? Visitors::Came::kClosed : Visitors::Came::kOpen;
+  }
   void give_back(const TaskNode& node) noexcept;
   void observe(const TaskNode& node, std::chrono::nanoseconds wait, std::chrono::nanoseconds run,
                Clock::time_point now) noexcept;
@@ -170,6 +182,8 @@ class Core final : public WorkSource {
   StreamPool streams_;
   Recorder recorder_;
   Visitors visitors_;
+  /// Workers that run a task or its continuation. Belongs to the queue's lock.
+  std::size_t workers_with_task_ = 0;
 
   struct PolicySlot {
     std::mutex mutex;

@@ -48,7 +48,7 @@ struct Node final : TaskNode {
       : TaskNode(options, options.op_class.value_or(OpClass::kRaw), no_core(), from) {}
   Outcome invoke(TaskContext&) noexcept override { return Outcome::kOk; }
   void fail(std::exception_ptr) noexcept override {}
-  void publish(Outcome) noexcept override {}
+  Waiter* publish(Outcome) noexcept override { return nullptr; }
 };
 
 /// A queue, and the steps that its users take, each under its lock.
@@ -603,6 +603,32 @@ void shed_beside_pushes(std::size_t max_tasks, std::size_t max_bytes) {
 
 TEST(AdmissionQueueShedding, BoundOnTasksIsStrictBesidePushes) { shed_beside_pushes(16, 1'000); }
 TEST(AdmissionQueueShedding, BoundOnBytesIsStrictBesidePushes) { shed_beside_pushes(1'000, 16); }
+
+// ---- giving a task back ----
+
+TEST_F(AdmissionQueueTest, TaskThatIsPutBackHasItsOldPlace) {
+  for (int i = 0; i < 5; ++i) add({.cost_bytes = 3});
+  Node& due = add({.deadline = at(4), .cost_bytes = 3});
+  sort();
+  const auto put_back = [&](TaskNode& node) {
+    const std::lock_guard lock(queue.mutex());
+    queue.put_back(node);
+  };
+  EXPECT_EQ(take_best(), &due);
+  put_back(due);
+  EXPECT_EQ(due.phase.load(), Phase::kQueued);
+  EXPECT_EQ(take_best(), &due);
+  EXPECT_EQ(take_best(), &nodes[0]);
+  EXPECT_EQ(take_best(), &nodes[1]);
+  EXPECT_EQ(queue.tasks(), 3U);
+  EXPECT_EQ(queue.bytes(), 9U);
+  put_back(nodes[0]);
+  put_back(nodes[1]);  // In either order.
+  EXPECT_EQ(queue.tasks(), 5U);
+  EXPECT_EQ(queue.bytes(), 15U);
+  EXPECT_EQ(queue.ordered(0), 5U);
+  for (std::size_t i = 0; i < 5; ++i) EXPECT_EQ(take_best(), &nodes[i]);
+}
 
 // ---- cancelling and closing ----
 
