@@ -16,9 +16,9 @@ enum class Drain : std::uint8_t {
 };
 
 struct [[nodiscard]] DrainReport {
-  bool drained = false;      ///< Everything has ended; otherwise the deadline came first.
-  std::size_t queued = 0;    ///< Still waiting at the deadline.
-  std::size_t running = 0;   ///< Still running then (leased streams).
+  bool drained = false;     ///< Everything has ended; otherwise the deadline came first.
+  std::size_t queued = 0;   ///< Still waiting at the deadline.
+  std::size_t running = 0;  ///< Still running then (leased streams).
 };
 
 }  // namespace streamgate::executor

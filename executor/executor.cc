@@ -26,7 +26,8 @@ std::size_t cores() { return static_cast<std::size_t>(oneapi::tbb::info::default
 void resolve_threads(policies::Config::Executor& config) {
   const std::size_t available = cores();
   if (config.threads == 0) {
-    config.threads = std::max<std::size_t>(1, available / std::max<std::size_t>(1, config.intra_op_threads));
+    config.threads =
+        std::max<std::size_t>(1, available / std::max<std::size_t>(1, config.intra_op_threads));
   }
   if (config.intra_op_threads == 0) {
     config.intra_op_threads = std::max<std::size_t>(1, available / config.threads);
@@ -37,12 +38,13 @@ void resolve_threads(policies::Config::Executor& config) {
         "executor.threads = " + std::to_string(config.threads) +
         " times executor.intra_op_threads = " + std::to_string(config.intra_op_threads) + " is " +
         std::to_string(product) + ", more than the " + std::to_string(available) +
-        " cores of this machine, which slows libtorch down by orders of magnitude; lower one, or set "
+        " cores of this machine, which slows libtorch down by orders of magnitude; lower one, or "
+        "set "
         "executor.allow_oversubscription = true");
   }
 }
 
-void resolve_gates(policies::Config& config, std::size_t streams, bool on_cpu) {
+void resolve_gates(policies::Config& config, std::size_t streams, const Backend& backend) {
   for (const OpClass op_class : policies::kAllOpClasses) {
     policies::GateConfig& gate = config.gates[index_of(op_class)];
     // Raw work is safe at any width; it cannot be wider than the streams. For the other classes a
@@ -51,16 +53,18 @@ void resolve_gates(policies::Config& config, std::size_t streams, bool on_cpu) {
       gate.ceiling = op_class == OpClass::kRaw ? std::max<std::size_t>(streams, gate.limit) : 1;
     }
     if (gate.limit == 0) {
-      // On the CPU a stream is a share of the cores, so more tasks than workers only get in each
-      // other's way, whichever door they come by.
-      gate.limit = op_class == OpClass::kRaw && on_cpu ? std::min(config.executor.threads, gate.ceiling)
-                                                       : gate.ceiling;
+      gate.limit = gate.ceiling;
+      if (op_class == OpClass::kRaw && backend.shares_cores()) {
+        const std::size_t width =
+            backend.first_width(config.executor.threads, config.executor.intra_op_threads);
+        gate.limit = std::min(width, gate.ceiling);
+      }
     }
     if (gate.limit > gate.ceiling) {
-      throw std::invalid_argument("gate." + std::string(to_string(op_class)) + ".limit = " +
-                                  std::to_string(gate.limit) + " exceeds its ceiling of " +
-                                  std::to_string(gate.ceiling) + " (gate." +
-                                  std::string(to_string(op_class)) + ".ceiling)");
+      throw std::invalid_argument("gate." + std::string(to_string(op_class)) +
+                                  ".limit = " + std::to_string(gate.limit) +
+                                  " exceeds its ceiling of " + std::to_string(gate.ceiling) +
+                                  " (gate." + std::string(to_string(op_class)) + ".ceiling)");
     }
   }
 }
@@ -75,7 +79,7 @@ std::unique_ptr<Core> make_core(ExecutorOptions options) {
                                 "; allowed: 1.." + std::to_string(StreamPool::kMaxSlots));
   }
   const std::size_t streams = std::min(config.executor.streams, options.backend->max_streams());
-  resolve_gates(config, streams, options.backend->shares_cores());
+  resolve_gates(config, streams, *options.backend);
   GateOptions gate;
   for (const OpClass op_class : policies::kAllOpClasses) {
     gate.ceilings[index_of(op_class)] = config.gates[index_of(op_class)].ceiling;
@@ -154,9 +158,9 @@ std::vector<std::string_view> Executor::apply(const policies::Config& config) {
     gate.ceiling = in_force;
   }
   // An automatic limit goes with the workers that there are; wanted ones come with a restart.
-  const std::size_t wanted_threads = std::exchange(wanted.executor.threads, present.executor.threads);
-  resolve_gates(wanted, 0, core_->backend().shares_cores());
-  wanted.executor.threads = wanted_threads;
+  policies::Config::Executor wanted_executor = std::exchange(wanted.executor, present.executor);
+  resolve_gates(wanted, 0, core_->backend());
+  wanted.executor = std::move(wanted_executor);
   for (const OpClass op_class : policies::kAllOpClasses) {
     wanted.gates[index_of(op_class)].ceiling = wanted_ceilings[index_of(op_class)];
   }

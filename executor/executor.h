@@ -69,21 +69,23 @@ decltype(auto) call(F& callable, TaskContext& context) {
 }
 
 template <typename F>
-using ResultOf = std::decay_t<decltype(call(std::declval<std::decay_t<F>&>(),
-                                            std::declval<TaskContext&>()))>;
+using ResultOf =
+    std::decay_t<decltype(call(std::declval<std::decay_t<F>&>(), std::declval<TaskContext&>()))>;
 
 /// A submitted task: callable, state and result in one allocation.
 template <typename F, typename T>
 class SubmittedTask final : public StateOf<T>, public TaskNode {
  public:
   template <typename G>
-  SubmittedTask(const TaskOptions& options, policies::OpClassSet class_set, Core& owner, G&& callable)
+  SubmittedTask(const TaskOptions& options, policies::OpClassSet class_set, Core& owner,
+                G&& callable)
       : StateOf<T>(this),
         TaskNode(options, class_set, owner, Door::kSubmit),
         callable_(std::in_place, std::forward<G>(callable)) {}
 
   Outcome invoke(TaskContext& context) noexcept override {
-    const Outcome result = this->keep([&]() -> decltype(auto) { return call(*callable_, context); });
+    const Outcome result =
+        this->keep([&]() -> decltype(auto) { return call(*callable_, context); });
     // What the callable owns ends with the task, not with the last future.
     callable_.reset();
     return result;
@@ -133,8 +135,8 @@ class RunTask final : public CallerNode {
 /// a stream of its own until the device is done with it.
 ///
 /// Thread-safety: thread-safe; construct it on the thread that should initialise the device.
-/// Ownership: owns backend, threads and streams. A future may outlive it. References that a callable
-/// captured must live until its task has ended; after the destructor every task has.
+/// Ownership: owns backend, threads and streams. A future may outlive it. References that a
+/// callable captured must live until its task has ended; after the destructor every task has.
 /// Blocking: submit never blocks. run blocks for its turn and its work. drain and the destructor
 /// block to their deadline; if a running task does not end by then, the destructor waits on, since
 /// it cannot take the ground from under it, and says so on stderr.
@@ -162,17 +164,17 @@ class Executor {
   /// Hands the callable to the arena. It is called with a TaskContext& if it takes one, once, on a
   /// worker, or never if the outcome says so. One allocation.
   template <typename F>
-    requires internal::TaskCallable<std::decay_t<F>>
+  requires internal::TaskCallable<std::decay_t<F>>
   [[nodiscard]] Future<internal::ResultOf<F>> submit(const TaskOptions& options, F&& callable) {
     using T = internal::ResultOf<F>;
-    auto* task = new internal::SubmittedTask<std::decay_t<F>, T>(
-        options, classify(options), core(), std::forward<F>(callable));
+    auto* task = new internal::SubmittedTask<std::decay_t<F>, T>(options, classify(options), core(),
+                                                                 std::forward<F>(callable));
     Future<T> future(task);
     submit_node(*task, options.stop);
     return future;
   }
   template <typename F>
-    requires internal::TaskCallable<std::decay_t<F>>
+  requires internal::TaskCallable<std::decay_t<F>>
   [[nodiscard]] auto submit(F&& callable) {
     return submit(TaskOptions{}, std::forward<F>(callable));
   }
@@ -180,8 +182,8 @@ class Executor {
   /// Runs the callable on this thread: at once if a permit is free and nobody waits for it, else in
   /// its turn. Rethrows what the callable throws. Allocates nothing.
   template <typename F>
-    requires internal::TaskCallable<std::remove_reference_t<F>>
-  Result<internal::ResultOf<F>> run(const TaskOptions& options, F&& callable) {
+  requires internal::TaskCallable<std::remove_reference_t<F>> Result<internal::ResultOf<F>> run(
+      const TaskOptions& options, F&& callable) {
     using T = internal::ResultOf<F>;
     internal::RunTask<std::remove_reference_t<F>, T> task(options, classify(options), core(),
                                                           callable);
@@ -190,10 +192,8 @@ class Executor {
     return result;
   }
   template <typename F>
-    requires internal::TaskCallable<std::remove_reference_t<F>>
-  auto run(F&& callable) {
-    return run(TaskOptions{}, std::forward<F>(callable));
-  }
+  requires internal::TaskCallable<std::remove_reference_t<F>>
+  auto run(F&& callable) { return run(TaskOptions{}, std::forward<F>(callable)); }
 
   /// Rejects new tasks from now on and waits, at most so long, until the others have ended as the
   /// mode says. A second drain may be stricter than the first. REQUIRES: not called from a task.

@@ -31,8 +31,8 @@ enum class CancelResult : std::uint8_t {
 /// Someone to be told, once, that a state is complete. Not for users.
 class Waiter {
  public:
-  /// Called on the completing thread. The waiter may be gone when this returns. Returns who is to be
-  /// told next, or null: a chain of continuations is a loop in `tell`, however long it is.
+  /// Called on the completing thread. The waiter may be gone when this returns. Returns who is to
+  /// be told next, or null: a chain of continuations is a loop in `tell`, however long it is.
   [[nodiscard]] virtual Waiter* fire() noexcept = 0;
 
   /// Whether fire is soon done, as it runs no code of the user's.
@@ -150,10 +150,10 @@ class StateOf : public SharedState {
 ///
 /// Thread-safety: externally synchronised; distinct futures are independent. Ownership: shares the
 /// task's state with the executor; dropping a future lets the task run to its end unobserved. A
-/// future may outlive its executor, whose destructor gives every task its outcome. Blocking: get and
-/// the waits. Inside a task of the same executor they never block on the queue: a task that still
-/// waits is run inline, and where that cannot be, NestedWaitError is thrown.
-/// Failure: get rethrows what the task threw; every other outcome is a value of Result.
+/// future may outlive its executor, whose destructor gives every task its outcome. Blocking: get
+/// and the waits. Inside a task of the same executor they never block on the queue: a task that
+/// still waits is run inline, and where that cannot be, NestedWaitError is thrown. Failure: get
+/// rethrows what the task threw; every other outcome is a value of Result.
 ///
 ///     auto future = executor.submit([] { return 6 * 7; });
 ///     auto result = future.get();
@@ -196,7 +196,7 @@ class [[nodiscard]] Future {
   /// The future returned ends as kOk with the callable's value, or as kFailed with what it threw.
   /// ENSURES: !valid().
   template <typename F>
-    requires std::invocable<F, Result<T>>
+  requires std::invocable<F, Result<T>>
   [[nodiscard]] Future<std::invoke_result_t<F, Result<T>>> then(F&& callable);
 
   /// `Result<T> result = co_await std::move(future);` resumes as then calls.
@@ -268,8 +268,8 @@ class Future<T>::Continuation final : public StateOf<U>, public Waiter {
 
 template <typename T>
 template <typename F>
-  requires std::invocable<F, Result<T>>
-Future<std::invoke_result_t<F, Result<T>>> Future<T>::then(F&& callable) {
+requires std::invocable<F, Result<T>> Future<std::invoke_result_t<F, Result<T>>> Future<T>::then(
+    F&& callable) {
   using U = std::invoke_result_t<F, Result<T>>;
   assert(valid());
   auto* continuation =

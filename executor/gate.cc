@@ -112,14 +112,16 @@ Gate::Refusal Gate::acquire_unless(std::uint64_t refusing_bits, OpClassSet class
     if (refusal != Refusal::kNone) return refusal;
     // Sequentially consistent: with AdmissionQueue's count of waiting tasks this decides whether a
     // release sees the waiting task or the waiting task sees the permit (see internal/core.h).
-    if (word_.compare_exchange_weak(word, word + kPermits[classes.lane()], std::memory_order_seq_cst,
-                                    std::memory_order_acquire)) {
+    if (word_.compare_exchange_weak(word, word + kPermits[classes.lane()],
+                                    std::memory_order_seq_cst, std::memory_order_acquire)) {
       return Refusal::kNone;
     }
   }
 }
 
-Gate::Refusal Gate::acquire(OpClassSet classes) noexcept { return acquire_unless(kClosed, classes); }
+Gate::Refusal Gate::acquire(OpClassSet classes) noexcept {
+  return acquire_unless(kClosed, classes);
+}
 Gate::Refusal Gate::acquire_closed(OpClassSet classes) noexcept {
   return acquire_unless(0, classes);
 }

@@ -49,7 +49,8 @@ class Gate {
  public:
   static constexpr std::size_t kMaxCeiling = 1023;
 
-  /// Throws std::invalid_argument for a ceiling outside 1..kMaxCeiling. Limits start at the ceiling.
+  /// Throws std::invalid_argument for a ceiling outside 1..kMaxCeiling. Limits start at the
+  /// ceiling.
   explicit Gate(const GateOptions& options);
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
@@ -98,7 +99,8 @@ class Gate {
     return ceilings_[policies::index_of(op_class)];
   }
   /// Whether tasks of these sets must not run at the same time.
-  [[nodiscard]] bool exclude_each_other(policies::OpClassSet a, policies::OpClassSet b) const noexcept;
+  [[nodiscard]] bool exclude_each_other(policies::OpClassSet a,
+                                        policies::OpClassSet b) const noexcept;
 
  private:
   [[nodiscard]] Refusal acquire_unless(std::uint64_t refusing_bits,

@@ -100,6 +100,7 @@ class [[nodiscard]] Result {
   const Value& operator*() const& { return value(); }
   Value&& operator*() && { return std::move(*this).value(); }
   Value* operator->() { return &value(); }
+  const Value* operator->() const { return &value(); }
 
  private:
   void check() const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sleeping on a word: futex on Linux; elsewhere a condition variable out of a fixed set, by address.
+// Sleeping on a word: futex on Linux; elsewhere a condition variable out of a fixed set, by
+// address.
 #include <streamgate/executor/parker.h>
 
 #include <streamgate/executor/internal/pause.h>
@@ -28,7 +29,8 @@ constexpr int kSpins = 50;
 #if defined(__linux__)
 
 // steady_clock is CLOCK_MONOTONIC in libstdc++ and libc++, and a bitset wait takes it as absolute.
-void sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t expected, TimePoint deadline) noexcept {
+void sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t expected,
+              TimePoint deadline) noexcept {
   timespec time{};
   timespec* limit = nullptr;
   if (deadline != TimePoint::max()) {
@@ -60,7 +62,8 @@ Bed& bed_of(const void* address) {
   return beds[(reinterpret_cast<std::uintptr_t>(address) >> 4) % 64];
 }
 
-void sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t expected, TimePoint deadline) noexcept {
+void sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t expected,
+              TimePoint deadline) noexcept {
   Bed& bed = bed_of(&word);
   std::unique_lock lock(bed.mutex);
   if (word.load(std::memory_order_acquire) != expected) return;
@@ -100,8 +103,8 @@ bool Parker::park_until(TimePoint deadline) noexcept {
     } while (state == kAsleep &&
              (deadline == TimePoint::max() || std::chrono::steady_clock::now() < deadline));
     // At the deadline: whoever wakes at this very moment is heard.
-    if (state == kAsleep && state_.compare_exchange_strong(state, kAwake,
-                                                           std::memory_order_acq_rel)) {
+    if (state == kAsleep &&
+        state_.compare_exchange_strong(state, kAwake, std::memory_order_acq_rel)) {
       return false;
     }
   }

@@ -12,9 +12,10 @@ namespace streamgate::executor {
 
 /// A place for one thread to sleep in.
 ///
-/// Thread-safety: one thread parks; one other wakes it, once for each time that it parks. Ownership:
-/// lives with the thread that parks; it may end as soon as park has returned true, even while wake
-/// is still on its way out. Blocking: park spins about a microsecond and then sleeps in the kernel.
+/// Thread-safety: one thread parks; one other wakes it, once for each time that it parks.
+/// Ownership: lives with the thread that parks; it may end as soon as park has returned true, even
+/// while wake is still on its way out. Blocking: park spins about a microsecond and then sleeps in
+/// the kernel.
 ///
 ///     Parker parker;
 ///     hand_over(parker);                       // the other thread calls parker.wake()

@@ -18,7 +18,8 @@ namespace streamgate::executor {
 /// Upper bounds of the duration histograms: 1-2.5-5 steps from 1 us to 100 s. A duration counts in
 /// the first bucket whose bound is not below it; the last bucket, one past the bounds, is infinite.
 inline constexpr std::size_t kDurationBounds = 25;
-[[nodiscard]] const std::array<std::chrono::nanoseconds, kDurationBounds>& duration_bounds() noexcept;
+[[nodiscard]] const std::array<std::chrono::nanoseconds, kDurationBounds>&
+duration_bounds() noexcept;
 
 /// Counts of durations by bucket (not cumulative) and their sum.
 struct DurationHistogram {

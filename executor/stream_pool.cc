@@ -15,8 +15,8 @@ constexpr std::uint64_t bit(StreamIndex slot) { return std::uint64_t{1} << slot;
 
 std::uint64_t all_slots(std::size_t slots) {
   if (slots < 1 || slots > StreamPool::kMaxSlots) {
-    throw std::invalid_argument("stream pool: " + std::to_string(slots) +
-                                " slots; allowed: 1.." + std::to_string(StreamPool::kMaxSlots));
+    throw std::invalid_argument("stream pool: " + std::to_string(slots) + " slots; allowed: 1.." +
+                                std::to_string(StreamPool::kMaxSlots));
   }
   return slots == StreamPool::kMaxSlots ? ~std::uint64_t{0} : bit(slots) - 1;
 }

@@ -15,9 +15,9 @@ namespace streamgate::executor {
 
 /// The slots of one device's streams, each with one owner at a time.
 ///
-/// Thread-safety: thread-safe and lock-free. Ownership: a lease is an index; whoever got it gives it
-/// back, once the device is done with the stream. Slots belong to no thread, so threads may come and
-/// go. Blocking: never. Failure: lease returns nothing when no slot is free, and counts that.
+/// Thread-safety: thread-safe and lock-free. Ownership: a lease is an index; whoever got it gives
+/// it back, once the device is done with the stream. Slots belong to no thread, so threads may come
+/// and go. Blocking: never. Failure: lease returns nothing when no slot is free, and counts that.
 ///
 /// Slot 0 is for work that runs on the thread that constructed the executor: Metal ties its default
 /// stream to the first thread that uses it (facts.md 1.1, seeds 000 and 002). With a single slot,

@@ -63,7 +63,8 @@ class TaskNode;
 /// What a running task sees of itself. Confined to the task's thread and time.
 class TaskContext {
  public:
-  TaskContext(const TaskNode& node, StreamIndex stream, const std::atomic<bool>& cancel_all) noexcept
+  TaskContext(const TaskNode& node, StreamIndex stream,
+              const std::atomic<bool>& cancel_all) noexcept
       : node_(node), stream_(stream), cancel_all_(cancel_all) {}
 
   /// The slot of the stream that the task holds alone, and that is current on this thread.

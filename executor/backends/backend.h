@@ -67,6 +67,14 @@ class Backend {
   /// Whether tasks run on the cores of this machine, so that more of them than workers do not help.
   [[nodiscard]] virtual bool shares_cores() const noexcept = 0;
 
+  /// How many raw tasks at once to start from where nobody has said or measured it, for a backend
+  /// that shares the cores.
+  [[nodiscard]] virtual std::size_t first_width(std::size_t threads,
+                                                std::size_t intra_op_threads) const noexcept {
+    static_cast<void>(intra_op_threads);
+    return threads;
+  }
+
   /// Called on a worker of the arena when it joins and when it leaves.
   virtual void bind_worker() noexcept = 0;
   virtual void unbind_worker() noexcept = 0;
@@ -82,11 +90,12 @@ class Backend {
 
   /// kDone: everything encoded on the stream has finished. kPending: `done` will be told, exactly
   /// once, when it has; it must live until then.
-  [[nodiscard]] virtual Progress notify_when_done(StreamIndex stream, StreamDone& done) noexcept = 0;
+  [[nodiscard]] virtual Progress notify_when_done(StreamIndex stream,
+                                                  StreamDone& done) noexcept = 0;
 
   /// Waits until the stream is idle; false when the deadline came first.
-  [[nodiscard]] virtual bool synchronize(StreamIndex stream,
-                                         std::chrono::steady_clock::time_point deadline) noexcept = 0;
+  [[nodiscard]] virtual bool synchronize(
+      StreamIndex stream, std::chrono::steady_clock::time_point deadline) noexcept = 0;
 };
 
 /// The backend of that name ("cpu", "inline"). Throws std::invalid_argument that names the

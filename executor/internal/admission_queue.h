@@ -122,7 +122,9 @@ class AdmissionQueue {
     const std::size_t taken = taken_.load(std::memory_order_seq_cst);
     return reserved_.load(std::memory_order_seq_cst) - taken;
   }
-  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return bytes_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] std::size_t max_tasks() const noexcept {
     return max_tasks_.load(std::memory_order_relaxed);
   }
@@ -183,10 +185,12 @@ class AdmissionQueue {
  private:
   static constexpr std::size_t kDoors = 2;
   using Fifo = boost::intrusive::list<
-      TaskNode, boost::intrusive::value_traits<internal::TaskTraits<internal::ListTraits<TaskNode>>>,
+      TaskNode,
+      boost::intrusive::value_traits<internal::TaskTraits<internal::ListTraits<TaskNode>>>,
       boost::intrusive::constant_time_size<false>>;
   using Tree = boost::intrusive::multiset<
-      TaskNode, boost::intrusive::value_traits<internal::TaskTraits<internal::TreeTraits<TaskNode>>>,
+      TaskNode,
+      boost::intrusive::value_traits<internal::TaskTraits<internal::TreeTraits<TaskNode>>>,
       boost::intrusive::compare<internal::EarlierDeadline>,
       boost::intrusive::constant_time_size<false>>;
   struct Line {
@@ -204,7 +208,9 @@ class AdmissionQueue {
   [[nodiscard]] Line& line(const TaskNode& node) noexcept {
     return lines_[priority(node)][door(node)][node.classes.lane()];
   }
-  static std::size_t priority(const TaskNode& n) noexcept { return static_cast<std::size_t>(n.priority); }
+  static std::size_t priority(const TaskNode& n) noexcept {
+    return static_cast<std::size_t>(n.priority);
+  }
   static std::size_t door(const TaskNode& n) noexcept { return static_cast<std::size_t>(n.door); }
   void insert(TaskNode& node) noexcept;
   void unlink(TaskNode& node) noexcept;

@@ -32,16 +32,16 @@ class WorkSource {
 /// Brings up to `threads` workers to the work source.
 ///
 /// A worker is called by a *ticket*: a TBB task that works until the source has nothing that may
-/// start, and then ends. TBB keeps no order among its tasks and has no bound; so a ticket stands for
-/// no task in particular, and there are never more of them than workers.
+/// start, and then ends. TBB keeps no order among its tasks and has no bound; so a ticket stands
+/// for no task in particular, and there are never more of them than workers.
 ///
 /// Thread-safety: thread-safe. Blocking: only stop. Failure: none after construction.
 ///
-/// The state word holds the number of tickets, how many of them linger, and two flags. A ticket that
-/// finds nothing lingers for some microseconds before it ends, since calling a new one costs TBB
-/// about half a microsecond and perhaps a wake-up. `again` says that work was made startable while
-/// every ticket was out or one lingered: a ticket that finds nothing must look once more before it
-/// ends. So nothing that was made startable before a call to call() is overlooked.
+/// The state word holds the number of tickets, how many of them linger, and two flags. A ticket
+/// that finds nothing lingers for some microseconds before it ends, since calling a new one costs
+/// TBB about half a microsecond and perhaps a wake-up. `again` says that work was made startable
+/// while every ticket was out or one lingered: a ticket that finds nothing must look once more
+/// before it ends. So nothing that was made startable before a call to call() is overlooked.
 class Arena {
  public:
   /// REQUIRES: threads >= 1. Raises TBB's process-wide limit on threads where that is in the way.

@@ -66,9 +66,9 @@ Core::Core(policies::Config config, std::unique_ptr<Backend> backend, const Gate
   for (const OpClass op_class : kAllOpClasses) {
     const policies::GateConfig& wanted = config_.gates[index_of(op_class)];
     PolicySlot& slot = policies_[index_of(op_class)];
-    slot.policy = make_policy_(op_class, {.name = wanted.policy,
-                                          .initial = wanted.limit,
-                                          .ceiling = gate_.ceiling(op_class)});
+    slot.policy = make_policy_(
+        op_class,
+        {.name = wanted.policy, .initial = wanted.limit, .ceiling = gate_.ceiling(op_class)});
     slot.wants_observations = slot.policy->wants_observations();
     gate_.set_limit(op_class, slot.policy->initial_limit());
   }
@@ -191,8 +191,7 @@ bool Core::try_admit_caller(CallerNode& node) noexcept {
 }
 
 StreamPool::Caller Core::lessee(const TaskNode& node) const noexcept {
-  return node.by_constructor ? StreamPool::Caller::kConstructor
-                                                                  : StreamPool::Caller::kOther;
+  return node.by_constructor ? StreamPool::Caller::kConstructor : StreamPool::Caller::kOther;
 }
 
 // ---- waiting ----
@@ -287,8 +286,8 @@ unsigned Core::blocked_with(std::size_t lane, Gate::Refusal refusal) const noexc
   unsigned blocked = bit(lane);
   for (std::size_t other = 0; other < kLanes; ++other) {
     const OpClassSet classes = OpClassSet::from_lane(other);
-    if (classes.shares_with(refused) || (refusal == Gate::Refusal::kExcluded &&
-                                         gate_.exclude_each_other(classes, refused))) {
+    if (classes.shares_with(refused) ||
+        (refusal == Gate::Refusal::kExcluded && gate_.exclude_each_other(classes, refused))) {
       blocked |= bit(other);
     }
   }

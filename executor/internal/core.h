@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What stands behind an Executor: it joins gate, queue, streams, arena and backend into the one way
-// that every task takes. Each of those is a part of its own; here is only what happens between them.
+// that every task takes. Each of those is a part of its own; here is only what happens between
+// them.
 #pragma once
 
 #include <streamgate/executor/backends/backend.h>
@@ -137,8 +138,10 @@ class Core final : public WorkSource {
   void end_all(NodeChain& chain, Outcome outcome) noexcept;
   void discard(NodeChain& chain) noexcept;
 
-  [[nodiscard]] std::optional<Outcome> turn_away(TaskNode& node, const std::stop_token& stop) noexcept;
-  [[nodiscard]] std::optional<Outcome> enqueue(TaskNode& node, const std::stop_token& stop) noexcept;
+  [[nodiscard]] std::optional<Outcome> turn_away(TaskNode& node,
+                                                 const std::stop_token& stop) noexcept;
+  [[nodiscard]] std::optional<Outcome> enqueue(TaskNode& node,
+                                               const std::stop_token& stop) noexcept;
   [[nodiscard]] std::optional<Outcome> make_room(const TaskNode& node) noexcept;
   void sort_inbox() noexcept;
   /// `ended`: a task of this worker's whose permit and lease are still to be given back, or null.

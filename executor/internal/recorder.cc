@@ -30,7 +30,8 @@ constexpr std::array<std::uint8_t, 65> make_first_buckets() {
   for (std::size_t width = 0; width <= 64; ++width) {
     const std::uint64_t least = width == 0 ? 0 : std::uint64_t{1} << (width - 1);
     std::size_t bucket = 0;
-    while (bucket < kDurationBounds && static_cast<std::uint64_t>(kBounds[bucket].count()) < least) {
+    while (bucket < kDurationBounds &&
+           static_cast<std::uint64_t>(kBounds[bucket].count()) < least) {
       ++bucket;
     }
     first[width] = static_cast<std::uint8_t>(bucket);
@@ -44,8 +45,7 @@ constexpr std::array<std::uint8_t, 65> kFirstBuckets = make_first_buckets();
 
 const std::array<nanoseconds, kDurationBounds>& duration_bounds() noexcept { return kBounds; }
 
-Recorder::Recorder(std::size_t slots)
-    : slots_(slots), shards_(std::make_unique<Shard[]>(slots)) {}
+Recorder::Recorder(std::size_t slots) : slots_(slots), shards_(std::make_unique<Shard[]>(slots)) {}
 
 void Recorder::add(Counter& counter, std::uint64_t amount) noexcept {
   counter.store(counter.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);

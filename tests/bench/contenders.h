@@ -3,12 +3,12 @@
 // What people would write instead of an executor, and the executor, behind one interface.
 #pragma once
 
-#include <boost/asio/post.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>
 #include <streamgate/executor.h>
 #include <streamgate/metrics/endpoint.h>
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include <cstddef>
 #include <future>
@@ -74,7 +74,8 @@ class Streamgate {
   Executor executor_;
 };
 
-/// The same, scraped over HTTP ten times a second, 150 times as often as Prometheus does by default.
+/// The same, scraped over HTTP ten times a second, 150 times as often as Prometheus does by
+/// default.
 class ScrapedStreamgate : public Streamgate {
  public:
   explicit ScrapedStreamgate(std::size_t threads);

@@ -34,6 +34,7 @@ using testing::Event;
 using testing::eventually;
 using testing::inline_config;
 using testing::kGuard;
+using testing::wait_until_closed;
 
 ExecutorOptions narrow() { return {.config = inline_config(1)}; }
 
@@ -56,12 +57,7 @@ TEST(Drain, FinishRunsWhatIsThereAndRejectsWhatIsNew) {
   }));
   for (int i = 0; i < 100; ++i) futures.push_back(executor.submit([&] { ++ran; }));
   std::jthread drainer([&] { drain_all(executor); });
-  ASSERT_TRUE(eventually([&] {
-    auto probe = executor.submit([&] { ++ran; });
-    if (probe.ready()) return probe.get().outcome() == Outcome::kShutdown;
-    futures.push_back(executor.submit([&] { ++ran; }));
-    return false;
-  }));
+  ASSERT_TRUE(wait_until_closed(executor));
   const std::uint64_t rejected = count_of(executor.snapshot(), Outcome::kShutdown);
   EXPECT_EQ(executor.run([&] { ++ran; }).outcome(), Outcome::kShutdown);
   EXPECT_EQ(count_of(executor.snapshot(), Outcome::kShutdown), rejected + 1);
@@ -242,43 +238,34 @@ TEST(Destructor, OfAnExecutorThatNeverWorked) {
 }
 
 TEST(Destructor, CancelsWhatWaitsAndWaitsForWhatRuns) {
-  Event started;
-  Future<int> running;
-  Future<int> waiting;
   std::atomic<bool> ended{false};
-  {
-    Executor executor(narrow());
-    running = executor.submit([&] {
-      started.set();
-      EXPECT_TRUE(waiting.wait_for(kGuard)) << "the destructor did not begin";
-      ended = true;
-      return 1;
-    });
-    // The running task waits for a future of this one, which it may not help: it is another's.
-    waiting = executor.submit([] { return 2; });
-    ASSERT_TRUE(started.wait());
-  }
-  EXPECT_TRUE(ended.load());
-  EXPECT_EQ(running.get().value(), 1);
-}
-
-TEST(Destructor, RunsNothingThatWaited) {
   std::atomic<int> ran{0};
+  Future<int> running;
   std::vector<Future<void>> waiting;
   {
     Executor executor(narrow());
     Event started;
-    auto running = executor.submit([&](TaskContext&) {
+    running = executor.submit([&] {
       started.set();
-      EXPECT_TRUE(eventually([&] { return !waiting.empty() && waiting.back().ready(); }));
+      EXPECT_TRUE(wait_until_closed(executor));
+      // What this task lets go before it has been cancelled would run, as if it had come first.
+      EXPECT_TRUE(eventually([&] { return executor.snapshot().queue.tasks == 0; }));
+      ended = true;
+      return 1;
     });
     ASSERT_TRUE(started.wait());
-    std::vector<Future<void>> submitted;
-    for (int i = 0; i < 1'000; ++i) submitted.push_back(executor.submit([&] { ++ran; }));
-    waiting = std::move(submitted);
+    for (int i = 0; i < 1'000; ++i) {
+      waiting.push_back(executor.submit([&] { ++ran; }));
+      if (i == 500) executor.set_limit(OpClass::kRaw, 1);  // Half of them have their places.
+    }
+  }
+  EXPECT_TRUE(ended.load());
+  EXPECT_EQ(running.get().value(), 1);
+  for (auto& future : waiting) {
+    ASSERT_TRUE(future.ready());
+    ASSERT_EQ(future.get().outcome(), Outcome::kCancelled);
   }
   EXPECT_EQ(ran.load(), 0);
-  for (auto& future : waiting) EXPECT_EQ(future.get().outcome(), Outcome::kCancelled);
 }
 
 TEST(Destructor, SendsParkedCallersHome) {

@@ -95,7 +95,8 @@ void submit_many(Executor& executor, Accounts& accounts, std::uint64_t admission
   fetch();
 }
 
-void move_limits(const std::stop_token& stop, Executor& executor, std::atomic<std::uint64_t>& moves) {
+void move_limits(const std::stop_token& stop, Executor& executor,
+                 std::atomic<std::uint64_t>& moves) {
   std::minstd_rand random(7);
   std::mutex mutex;
   std::condition_variable_any stopped;
@@ -114,15 +115,15 @@ TEST(AdmissionStress, SlowCeilingsHoldThroughTenMillionAdmissionsUnderMovingLimi
   Config config = testing::inline_config(2);
   config.executor.streams = 64;
   for (const OpClass c : kAllOpClasses) {
-    config.gates[index_of(c)] = {.limit = kCeilings[index_of(c)], .ceiling = kCeilings[index_of(c)]};
+    config.gates[index_of(c)] = {.limit = kCeilings[index_of(c)],
+                                 .ceiling = kCeilings[index_of(c)]};
   }
   Executor executor({.config = config});
   Accounts accounts;
   std::atomic<std::uint64_t> moves{0};
   const auto start = Clock::now();
   {
-    std::jthread mover(
-        [&](const std::stop_token& stop) { move_limits(stop, executor, moves); });
+    std::jthread mover([&](const std::stop_token& stop) { move_limits(stop, executor, moves); });
     std::vector<std::jthread> threads;
     for (std::size_t t = 0; t < kThreads; ++t) {
       threads.emplace_back([&, t] {

@@ -88,6 +88,16 @@ class Blocker {
   Future<void> future_;
 };
 
+/// Waits until the executor takes no more: until its drain, or its end, has begun. May be called in
+/// a task. False when the guard came first.
+[[nodiscard]] inline bool wait_until_closed(Executor& executor) {
+  return eventually([&] {
+    auto probe = executor.submit([] {});
+    if (probe.cancel() == executor::CancelResult::kCancelled || !probe.ready()) return false;
+    return probe.get().outcome() == Outcome::kShutdown;
+  });
+}
+
 /// Drains as a test does at its end: everything finishes, within the guard.
 inline void drain_all(Executor& executor) {
   const DrainReport report = executor.drain(Drain::kFinish, kGuard);
