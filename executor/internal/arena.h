@@ -75,6 +75,8 @@ class Arena {
 
   /// Binds TBB's workers to the backend while they are in the arena.
   class Binder;
+  /// The TBB task of one ticket.
+  struct Ticket;
 
   void serve() noexcept;
   [[nodiscard]] bool linger() noexcept;
