@@ -71,7 +71,7 @@ void resolve_gates(policies::Config& config, std::size_t streams, const Backend&
 
 std::unique_ptr<Core> make_core(ExecutorOptions options) {
   policies::Config& config = options.config;
-  if (!options.backend) options.backend = make_backend(config.executor.backend);
+  if (!options.backend) options.backend = make_backend(config);
   config.executor.backend = std::string(options.backend->name());
   resolve_threads(config.executor);
   if (config.executor.streams < 1 || config.executor.streams > StreamPool::kMaxSlots) {

@@ -4,12 +4,13 @@
 // device is; the executor knows streams by index, and when they are done.
 #pragma once
 
+#include <streamgate/policies/config.h>
 #include <streamgate/policies/op_class.h>
+#include <streamgate/policies/provenance.h>
 
 #include <chrono>
 #include <cstddef>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -18,16 +19,7 @@ namespace streamgate::executor {
 /// The index of a slot in the stream pool, and of the device queue behind it.
 using StreamIndex = std::size_t;
 
-/// Which libtorch, device, driver and OS this is. Measured limits hold for one provenance only.
-/// Empty fields are unknown or do not apply.
-struct Provenance {
-  std::string backend{};
-  std::string libtorch{};  ///< Version of the library that is loaded, not of the headers.
-  std::string device{};
-  std::string driver{};
-  std::string os{};
-  friend bool operator==(const Provenance&, const Provenance&) = default;
-};
+using policies::Provenance;
 
 /// Told, once, that the work encoded on a stream is done. Called on any thread, perhaps one of the
 /// driver's: an implementation must not call the device and must not throw.
@@ -98,9 +90,9 @@ class Backend {
       StreamIndex stream, std::chrono::steady_clock::time_point deadline) noexcept = 0;
 };
 
-/// The backend of that name ("cpu", "inline"). Throws std::invalid_argument that names the
-/// backends of this build when there is no such backend in it.
-[[nodiscard]] std::unique_ptr<Backend> make_backend(std::string_view name);
+/// The backend that config.executor.backend names, with its own keys of the config. Throws
+/// std::invalid_argument that names the backends of this build when there is no such one in it.
+[[nodiscard]] std::unique_ptr<Backend> make_backend(const policies::Config& config);
 
 /// The backends of this build.
 [[nodiscard]] std::vector<std::string_view> backends();

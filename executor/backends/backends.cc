@@ -12,14 +12,14 @@ namespace {
 
 struct Entry {
   std::string_view name;
-  std::unique_ptr<Backend> (*make)();
+  std::unique_ptr<Backend> (*make)(const policies::Config& config);
 };
 
 constexpr Entry kEntries[] = {
 #if STREAMGATE_WITH_TORCH
-    {"cpu", make_cpu_backend},
+    {"cpu", [](const policies::Config&) { return make_cpu_backend(); }},
 #endif
-    {"inline", make_inline_backend},
+    {"inline", [](const policies::Config&) { return make_inline_backend(); }},
 };
 
 }  // namespace
@@ -30,10 +30,11 @@ std::vector<std::string_view> backends() {
   return names;
 }
 
-std::unique_ptr<Backend> make_backend(std::string_view name) {
+std::unique_ptr<Backend> make_backend(const policies::Config& config) {
+  const std::string_view name = config.executor.backend;
   std::string known;
   for (const Entry& entry : kEntries) {
-    if (entry.name == name) return entry.make();
+    if (entry.name == name) return entry.make(config);
     known += (known.empty() ? "" : ", ") + std::string(entry.name);
   }
   throw std::invalid_argument("executor.backend '" + std::string(name) +

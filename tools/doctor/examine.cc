@@ -33,11 +33,11 @@ std::vector<std::string> lines_of(const std::string& text) {
 }
 
 /// The device that the executor would use, as far as it lets itself be asked without one.
-executor::Provenance provenance_without_executor(const std::string& backend) {
+executor::Provenance provenance_without_executor(const policies::Config& config) {
   try {
-    return executor::make_backend(backend)->provenance();
+    return executor::make_backend(config)->provenance();
   } catch (const std::exception&) {
-    return {.backend = backend,
+    return {.backend = config.executor.backend,
             .libtorch = executor::loaded_torch_version(),
             .os = executor::operating_system()};
   }
@@ -61,7 +61,7 @@ void examine_executor(Report& report) {
   } catch (const std::exception& error) {
     report.executor_error = error.what();
   }
-  report.device.provenance = provenance_without_executor(config.executor.backend);
+  report.device.provenance = provenance_without_executor(config);
 }
 
 /// How this libtorch hands out streams on MPS (facts.md 1.3). Telling its tiers apart is the MPS
