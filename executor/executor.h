@@ -141,7 +141,8 @@ class RunTask final : public CallerNode {
 /// block to their deadline; if a running task does not end by then, the destructor waits on, since
 /// it cannot take the ground from under it, and says so on stderr.
 /// Failure: outcomes are values, in Result; the constructor throws std::invalid_argument for a
-/// config that cannot be, and std::runtime_error for a backend that cannot be initialised.
+/// config that cannot be, policies::LimitsError for a limits file that cannot be used, and
+/// std::runtime_error for a backend that cannot be initialised.
 /// Inside a task: submit as anywhere. run, and get on a task that still waits, run the inner task
 /// inline, under the outer one's permit where that covers its class, else under a permit that is
 /// free at once, else they throw NestedWaitError; never a silent deadlock.

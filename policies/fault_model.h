@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How the emulated device fails: from which width on each op class is unsafe, and what happens
-// then. Plain values, and the reading of the TOML file; what a fault does is the emulator's. A contract only: nothing
-// implements it in this version, so it is neither built nor installed.
+// then. Plain values, and the reading of the TOML file; what a fault does is the emulator's.
 #pragma once
 
 #include <streamgate/policies/op_class.h>

@@ -2,8 +2,7 @@
 //
 // The limits file: what the probe measured of one libtorch on one device, and whether it holds
 // here. Plain values, and the reading and writing of the TOML; measuring is the probe's business,
-// and acting on it the executor's. A contract only: nothing
-// implements it in this version, so it is neither built nor installed.
+// and acting on it the executor's.
 #pragma once
 
 #include <streamgate/policies/op_class.h>

@@ -48,6 +48,7 @@ class Backend {
   /// Called once, on the thread that constructs the executor, before anything else.
   virtual void initialise(std::size_t intra_op_threads) = 0;
 
+  /// Called after initialise; the streamgate command may ask before, where there is no executor.
   [[nodiscard]] virtual Provenance provenance() const = 0;
 
   /// The most streams that the device offers.
@@ -58,6 +59,10 @@ class Backend {
 
   /// Whether tasks run on the cores of this machine, so that more of them than workers do not help.
   [[nodiscard]] virtual bool shares_cores() const noexcept = 0;
+
+  /// Whether work is unsafe here at a width that nobody measured, so that an operator must be told
+  /// when there are no limits.
+  [[nodiscard]] virtual bool needs_limits() const noexcept { return !shares_cores(); }
 
   /// How many raw tasks at once to start from where nobody has said or measured it, for a backend
   /// that shares the cores.

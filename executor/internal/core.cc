@@ -51,8 +51,9 @@ bool Visitors::none(Came came) const noexcept {
 // ---- beginning and end ----
 
 Core::Core(policies::Config config, std::unique_ptr<Backend> backend, const GateOptions& gate,
-           PolicyFactory make_policy)
+           MeasuredLimits measured, PolicyFactory make_policy)
     : backend_(std::move(backend)),
+      measured_(std::move(measured)),
       default_class_(backend_->default_class()),
       constructor_(std::this_thread::get_id()),
       when_full_(config.queue.when_full),
@@ -72,7 +73,6 @@ Core::Core(policies::Config config, std::unique_ptr<Backend> backend, const Gate
     slot.wants_observations = slot.policy->wants_observations();
     gate_.set_limit(op_class, slot.policy->initial_limit());
   }
-  backend_->initialise(intra_op_threads_);
   arena_ = std::make_unique<Arena>(config_.executor.threads, *backend_, *this);
   timer_ = std::make_unique<DeadlineTimer>([this](Clock::time_point now) { return expire(now); });
 }
@@ -787,6 +787,7 @@ void Core::install(OpClass op_class, std::unique_ptr<policies::LimitPolicy>& pol
 Snapshot Core::snapshot() const {
   Snapshot snapshot;
   snapshot.backend = std::string(backend_->name());
+  snapshot.limits = measured_.state;
   recorder_.add_to(snapshot);
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
     snapshot.lanes[lane].queued = queue_.ordered(lane);

@@ -12,6 +12,7 @@
 #include <streamgate/executor/internal/admission_queue.h>
 #include <streamgate/executor/internal/arena.h>
 #include <streamgate/executor/internal/deadline_timer.h>
+#include <streamgate/executor/internal/measured_limits.h>
 #include <streamgate/executor/internal/recorder.h>
 #include <streamgate/executor/snapshot.h>
 #include <streamgate/executor/stream_pool.h>
@@ -82,8 +83,9 @@ class Core final : public WorkSource {
   using PolicyFactory = std::function<std::unique_ptr<policies::LimitPolicy>(
       policies::OpClass, const policies::LimitPolicyOptions&)>;
 
+  /// REQUIRES: the backend is initialised; the config has no automatic value left.
   Core(policies::Config config, std::unique_ptr<Backend> backend, const GateOptions& gate,
-       PolicyFactory make_policy);
+       MeasuredLimits measured, PolicyFactory make_policy);
   ~Core();
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
@@ -122,6 +124,7 @@ class Core final : public WorkSource {
 
   [[nodiscard]] Snapshot snapshot() const;
   [[nodiscard]] const Backend& backend() const noexcept { return *backend_; }
+  [[nodiscard]] const MeasuredLimits& measured() const noexcept { return measured_; }
 
   void work() noexcept override;
 
@@ -180,6 +183,7 @@ class Core final : public WorkSource {
   void install(policies::OpClass op_class, std::unique_ptr<policies::LimitPolicy>& policy);
 
   std::unique_ptr<Backend> backend_;
+  const MeasuredLimits measured_;
   const policies::OpClassSet default_class_;
   const std::thread::id constructor_;
   std::atomic<policies::WhenFull> when_full_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Looks at the loaded library, not at the headers.
+#include <streamgate/executor/internal/build_id.h>
 #include <streamgate/executor/internal/torch_library.h>
 
 #include <ATen/Version.h>
@@ -127,6 +128,21 @@ std::string torch_git_hash_beside(const fs::path& library) {
     if (is_git_hash(hash)) return hash;
   }
   return {};
+}
+
+std::string loaded_torch_identity() {
+  // Sought once: provenance is asked for with every executor.
+  static const auto& identity = *new std::string(torch_identity(
+      loaded_torch_version(), build_id_of(reinterpret_cast<const void*>(&at::show_config)),
+      loaded_torch_git_hash()));
+  return identity;
+}
+
+std::string torch_identity(const std::string& version, const std::string& build_id,
+                           const std::string& git_hash) {
+  constexpr std::size_t kDigits = 12;
+  const std::string& build = build_id.empty() ? git_hash : build_id;
+  return build.empty() ? version : version + " (build " + build.substr(0, kDigits) + ")";
 }
 
 fs::path loaded_torch_path() {

@@ -26,6 +26,7 @@ inline executor::Snapshot example_snapshot() {
   using std::chrono::nanoseconds;
   executor::Snapshot snapshot;
   snapshot.backend = "cpu";
+  snapshot.limits.state = executor::LimitsState::kMismatch;
   for (std::size_t lane = 0; lane < policies::kLanes; ++lane) {
     for (std::size_t o = 0; o < executor::kOutcomes; ++o) {
       snapshot.lanes[lane].outcomes[o] = 1000 * (lane + 1) + o;

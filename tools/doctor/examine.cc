@@ -3,6 +3,7 @@
 
 #include <streamgate/executor/executor.h>
 #include <streamgate/executor/internal/torch_library.h>
+#include <streamgate/policies/limits_file.h>
 
 #include <ATen/Context.h>
 
@@ -38,12 +39,12 @@ executor::Provenance provenance_without_executor(const policies::Config& config)
     return executor::make_backend(config)->provenance();
   } catch (const std::exception&) {
     return {.backend = config.executor.backend,
-            .libtorch = executor::loaded_torch_version(),
+            .libtorch = executor::loaded_torch_identity(),
             .os = executor::operating_system()};
   }
 }
 
-/// Fills in config, effective and device: what only an executor knows.
+/// Fills in config, limits, effective and device: what only an executor knows.
 void examine_executor(Report& report) {
   policies::Config config;
   try {
@@ -51,9 +52,12 @@ void examine_executor(Report& report) {
     const executor::Executor executor({.config = config});
     report.effective = executor.config();
     report.device.provenance = executor.provenance();
+    report.limits.used = executor.snapshot().limits;
     return;
   } catch (const policies::ConfigError& error) {
     report.config.errors = lines_of(error.what());
+  } catch (const policies::LimitsError& error) {
+    report.limits = {.used = {.file = config.limits.file}, .errors = lines_of(error.what())};
   } catch (const std::invalid_argument& error) {
     // Right in itself, but not on this machine or in this build.
     const std::string source = report.config.file ? report.config.file->string() + ": " : "";
