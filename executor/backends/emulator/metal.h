@@ -52,11 +52,11 @@ struct Work {
   policies::OpClassSet classes = policies::kUnknownOpClass;
   /// For messages; an operator's name. Must outlive the encode.
   std::string_view label{};
-  /// The maths, called once on a thread of the device, in the order of the buffer. What it throws is
-  /// the command buffer's error. Null: the caller has done the maths already.
+  /// The maths, called once on a thread of the device, in the order of the buffer. What it throws
+  /// is the command buffer's error. Null: the caller has done the maths already.
   std::function<void()> kernel{};
-  /// What a corrupting fault damages once the kernel has run, or at once without a kernel. Must stay
-  /// valid until then.
+  /// What a corrupting fault damages once the kernel has run, or at once without a kernel. Must
+  /// stay valid until then.
   std::span<std::byte> output{};
 };
 
@@ -72,8 +72,8 @@ struct Work {
 ///     });
 class Encoder {
  public:
-  /// An encoder counts as one concurrent encoder of each class of `work` from here until its command
-  /// buffer has completed: see EncoderCensus.
+  /// An encoder counts as one concurrent encoder of each class of `work` from here until its
+  /// command buffer has completed: see EncoderCensus.
   void encode(Work work);
   void end_encoding();
 
@@ -92,8 +92,8 @@ class Encoder {
 ///
 /// Thread-safety: externally synchronised until committed; state, wait_until_completed and error
 /// from any thread. Ownership: shared by its stream, or whoever asked for it, and the device, which
-/// needs it until it has completed. Blocking: wait_until_completed only. Failure: misuse aborts with
-/// Metal's text.
+/// needs it until it has completed. Blocking: wait_until_completed only. Failure: misuse aborts
+/// with Metal's text.
 ///
 ///     CommandBuffer& buffer = stream.command_buffer();
 ///     buffer.add_completed_handler([] { ... });
@@ -234,11 +234,11 @@ class Stream {
 
 /// The emulated device: its streams, the threads that execute command buffers, and its faults.
 ///
-/// Executes up to the model's `parallel` command buffers at once, those of one stream in order. Each
-/// takes the model's execute time without using a core, then its kernels run.
-/// Thread-safety: thread-safe. Ownership: owns streams and threads. Blocking: the destructor
-/// executes what is committed, at once, and joins; what hangs on a thread of the caller's hangs
-/// there. Failure: use before initialise, and initialise on another than the main thread, abort.
+/// Executes up to the model's `parallel` command buffers at once, those of one stream in order.
+/// Each takes the model's execute time without using a core, then its kernels run. Thread-safety:
+/// thread-safe. Ownership: owns streams and threads. Blocking: the destructor executes what is
+/// committed, at once, and joins; what hangs on a thread of the caller's hangs there. Failure: use
+/// before initialise, and initialise on another than the main thread, abort.
 ///
 ///     Device device(policies::load_fault_model("seeds-nograph.toml"));
 ///     device.initialise();
@@ -273,6 +273,8 @@ class Device {
   void require_initialised() const;
 
   const policies::FaultModel model_;
+  const std::function<void()> bind_thread_;
+  std::mutex initialise_mutex_;
   std::atomic<bool> initialised_{false};
   std::vector<std::unique_ptr<Stream>> streams_;
   std::unique_ptr<EncoderCensus> census_;
