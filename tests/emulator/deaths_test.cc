@@ -166,13 +166,5 @@ TEST(EmulatedMetalFaults, AnIntermittentFaultSparesShortRunsAndKillsLongOnes) {
   EXPECT_EQ(victim({"hammer", rare, "2000", "graph", "2"}).signal, SIGABRT);
 }
 
-// ---- the executor in between ----
-
-TEST(ExecutorOnTheEmulator, LivesAtTheMeasuredWidthAndDiesAboveIt) {
-  const std::string graph_2 = model("graph", 2, "abort");
-  EXPECT_EQ(victim({"executor", graph_2, "2"}).exit_code, 0);
-  EXPECT_EQ(victim({"executor", graph_2, "3"}).signal, SIGABRT);
-}
-
 }  // namespace
 }  // namespace streamgate::testing

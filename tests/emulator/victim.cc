@@ -2,18 +2,17 @@
 //
 // What deaths_test.cc lets die: one misuse or one fault of the emulated Metal, named by the first
 // argument. Exits with 0 when it survived with right results, 3 when results were wrong.
-#include <streamgate/executor.h>
-#include <streamgate/executor/backends/emulator.h>
 #include <streamgate/executor/backends/emulator/metal.h>
 #include <streamgate/policies/fault_model.h>
 
-#include <atomic>
 #include <barrier>
-#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -122,35 +121,6 @@ int hammer_it(const Arguments& arguments) {
   return verdict(streamgate::testing::hammer(one, hammers, std::stoul(arguments.at(1))));
 }
 
-/// MODEL CEILING: an executor whose graph gate is as wide as that, and 8 threads that run on it.
-int executor_with_ceiling(const Arguments& arguments) {
-  namespace emulator = streamgate::executor::emulator;
-  streamgate::Config config;
-  config.executor.threads = 2;
-  auto& gate = config.gates[streamgate::policies::index_of(OpClass::kGraph)];
-  gate.limit = gate.ceiling = std::stoul(arguments.at(1));
-  streamgate::Executor executor(
-      {.config = config,
-       .backend = streamgate::executor::make_emulator_backend(
-           {.model = streamgate::policies::parse_fault_model(arguments.at(0), "argument")})});
-  std::atomic<std::uint64_t> wrong{0};
-  {
-    std::vector<std::jthread> threads;
-    for (int t = 0; t < 8; ++t) {
-      threads.emplace_back([&] {
-        for (int i = 0; i < 200; ++i) {
-          int result = 0;
-          const auto ran = executor.run({.op_class = OpClass::kGraph}, [&] {
-            emulator::encode(OpClass::kGraph, "result", [&] { result = i + 1; });
-          });
-          if (!ran || result != i + 1) ++wrong;
-        }
-      });
-    }
-  }
-  return verdict(wrong);
-}
-
 const std::map<std::string, std::function<int(const Arguments&)>>& deaths() {
   static const std::map<std::string, std::function<int(const Arguments&)>> all{
       {"two-threads-without-the-queue", two_threads_without_the_queue},
@@ -160,8 +130,7 @@ const std::map<std::string, std::function<int(const Arguments&)>>& deaths() {
       {"use-before-initialisation", use_before_initialisation},
       {"initialisation-off-the-main-thread", initialisation_off_the_main_thread},
       {"a-turn-inside-a-turn", a_turn_inside_a_turn},
-      {"hammer", hammer_it},
-      {"executor", executor_with_ceiling}};
+      {"hammer", hammer_it}};
   return all;
 }
 
