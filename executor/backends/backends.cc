@@ -20,7 +20,7 @@ constexpr Entry kEntries[] = {
 #if STREAMGATE_WITH_TORCH
     {"cpu", [](const policies::Config&) { return make_cpu_backend(); }},
 #endif
-    {"emulator", [](const policies::Config&) { return make_emulator_backend(EmulatorOptions{}); }},
+    {"emulator", [](const policies::Config& config) { return make_emulator_backend(config); }},
     {"inline", [](const policies::Config&) { return make_inline_backend(); }},
 };
 

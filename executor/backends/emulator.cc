@@ -10,6 +10,7 @@
 #include <streamgate/executor/backends/cpu.h>
 #endif
 #include <streamgate/executor/stream_pool.h>
+#include <streamgate/policies/shipped_fault_models.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -121,14 +122,12 @@ class EmulatorBackend final : public Backend {
 
  private:
   static void report(const std::exception_ptr& error) noexcept {
-    const char* what = "not a std::exception";
     try {
       std::rethrow_exception(error);
     } catch (const std::exception& exception) {
-      what = exception.what();
-      std::fprintf(stderr, "emulated Metal: a kernel threw: %s\n", what);
+      std::fprintf(stderr, "emulated Metal: a kernel threw: %s\n", exception.what());
     } catch (...) {
-      std::fprintf(stderr, "emulated Metal: a kernel threw: %s\n", what);
+      std::fputs("emulated Metal: a kernel threw\n", stderr);
     }
   }
 
@@ -147,6 +146,15 @@ metal::Stream& stream_of_task(const char* function) {
 
 std::unique_ptr<Backend> make_emulator_backend(EmulatorOptions options) {
   return std::make_unique<EmulatorBackend>(std::move(options));
+}
+
+std::unique_ptr<Backend> make_emulator_backend(const policies::Config& config) {
+  EmulatorOptions options;
+  if (!config.emulator.fault_model.empty()) {
+    options.model = policies::find_fault_model(config.emulator.fault_model);
+  }
+  options.classify = [](std::string_view) { return policies::kUnknownOpClass; };
+  return make_emulator_backend(std::move(options));
 }
 
 // ---- a task and its stream ----

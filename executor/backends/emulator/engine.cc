@@ -44,8 +44,16 @@ void Engine::commit(std::shared_ptr<CommandBuffer> buffer) {
     stream.waiting_.push_back(std::move(buffer));
     return;
   }
-  ready_.push_back(std::move(buffer));
-  changed_.notify_one();
+  if (!ready_.empty() || occupied_ == speed_.parallel || !buffer->scheduled_handlers_.empty()) {
+    ready_.push_back(std::move(buffer));
+    changed_.notify_one();
+    return;
+  }
+  // The straight way: nobody has to be woken for a buffer that ends after others.
+  ++occupied_;
+  const CommandBuffer* const started = buffer.get();
+  start(std::move(buffer));
+  if (running_.front().buffer.get() == started) changed_.notify_one();
 }
 
 void Engine::work() {
@@ -62,7 +70,9 @@ void Engine::work() {
     } else if (!running_.empty()) {
       changed_.wait_until(lock, running_.front().end);
     } else {
+      ++without_deadline_;
       changed_.wait(lock);
+      --without_deadline_;
     }
   }
 }
@@ -71,13 +81,19 @@ void Engine::schedule(std::unique_lock<std::mutex>& lock) {
   std::shared_ptr<CommandBuffer> buffer = std::move(ready_.front());
   ready_.pop_front();
   ++occupied_;
-  // Release: pairs with state(); there is nothing to see yet but the state itself.
-  buffer->state_.store(BufferState::kScheduled, std::memory_order_release);
   if (!buffer->scheduled_handlers_.empty()) {
+    // Before the handlers, and not by start: they may look.
+    buffer->state_.store(BufferState::kScheduled, std::memory_order_release);
     lock.unlock();
     for (const Handler& handler : buffer->scheduled_handlers_) handler();
     lock.lock();
   }
+  start(std::move(buffer));
+}
+
+void Engine::start(std::shared_ptr<CommandBuffer> buffer) {
+  // Release: pairs with state(); there is nothing to see yet but the state itself.
+  buffer->state_.store(BufferState::kScheduled, std::memory_order_release);
   Clock::time_point end = Clock::now();
   if (!buffer->empty()) end += speed_.execute;
   running_.push_back({end, std::move(buffer)});
@@ -88,8 +104,8 @@ void Engine::finish(std::unique_lock<std::mutex>& lock) {
   std::pop_heap(running_.begin(), running_.end(), Later{});
   const std::shared_ptr<CommandBuffer> buffer = std::move(running_.back().buffer);
   running_.pop_back();
-  // Another thread may look after the next one meanwhile.
-  if (!running_.empty() || !ready_.empty()) changed_.notify_one();
+  // Another thread looks after the next one meanwhile.
+  if (without_deadline_ != 0 && !(running_.empty() && ready_.empty())) changed_.notify_one();
   lock.unlock();
   buffer->execute();
   // Before anybody hears of it, as the next task may be encoding by then.

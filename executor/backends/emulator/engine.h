@@ -49,6 +49,7 @@ class Engine {
 
   void work();
   void schedule(std::unique_lock<std::mutex>& lock);
+  void start(std::shared_ptr<CommandBuffer> buffer);
   void finish(std::unique_lock<std::mutex>& lock);
   [[nodiscard]] bool idle() const noexcept { return ready_.empty() && occupied_ == 0; }
 
@@ -61,6 +62,7 @@ class Engine {
   std::deque<std::shared_ptr<CommandBuffer>> ready_;  ///< Nothing of their streams is before them.
   std::vector<Running> running_;                      ///< A heap.
   std::size_t occupied_ = 0;                          ///< Of `parallel`; running or finishing.
+  std::size_t without_deadline_ = 0;                  ///< Threads that wait for something to do.
   bool stopping_ = false;
   std::vector<std::jthread> threads_;
 };
