@@ -461,3 +461,7 @@ init {
     run Service()
   }
 }
+
+#ifdef LIVENESS
+ltl every_task_ends { <> (ended == TASKS) }
+#endif
