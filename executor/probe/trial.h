@@ -5,7 +5,6 @@
 // for, and it judges nothing: it may die at any time.
 #pragma once
 
-#include <streamgate/executor/probe/internal/board.h>
 #include <streamgate/executor/probe/stage.h>
 #include <streamgate/executor/probe/workload.h>
 

@@ -19,8 +19,8 @@ namespace streamgate::executor::probe {
 ///
 /// Confined to its thread, which also opened it. Owned by the trial. Blocking: finish waits for the
 /// device; a device that hangs hangs the caller, whose process the probe then ends. Failure: the
-/// process dies, as the device has it; std::bad_alloc and std::system_error are a lack of resources;
-/// any other exception is a failure of the operation.
+/// process dies, as the device has it; std::bad_alloc and std::system_error are a lack of
+/// resources; any other exception is a failure of the operation.
 class Operations {
  public:
   virtual ~Operations() = default;
@@ -75,8 +75,11 @@ struct WorkloadOptions {
   std::string fault_model{};  ///< For the emulator: a shipped name or a file; empty: never fails.
 };
 
+/// Throws what make_workload would throw, and touches no device.
+void check_workload(const WorkloadOptions& options);
+
 /// Throws std::invalid_argument that names the backends which can be probed, and what the fault
-/// model's reading throws. Touches no device.
+/// model's reading throws.
 [[nodiscard]] std::unique_ptr<Workload> make_workload(const WorkloadOptions& options);
 
 /// The backends of this build that can be probed.

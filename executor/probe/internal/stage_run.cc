@@ -114,9 +114,8 @@ class StageRun {
   }
 
   std::unique_ptr<Operations> opened(policies::OpClass op_class, std::size_t at) noexcept {
-    return or_cannot_run([&] { return 
-      return workload_.open(op_class, (first_stream_ + at) % workload_.max_streams());
-    });
+    return or_cannot_run(
+        [&] { return workload_.open(op_class, (first_stream_ + at) % workload_.max_streams()); });
   }
 
   /// A batch: encode, wait, check. Returns how many it was.
