@@ -2,6 +2,7 @@
 //
 // The backends of this build, by name.
 #include <streamgate/executor/backends/cpu.h>
+#include <streamgate/executor/backends/emulator.h>
 #include <streamgate/executor/backends/inline.h>
 
 #include <stdexcept>
@@ -19,6 +20,7 @@ constexpr Entry kEntries[] = {
 #if STREAMGATE_WITH_TORCH
     {"cpu", [](const policies::Config&) { return make_cpu_backend(); }},
 #endif
+    {"emulator", [](const policies::Config&) { return make_emulator_backend(EmulatorOptions{}); }},
     {"inline", [](const policies::Config&) { return make_inline_backend(); }},
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <streamgate/executor/probe/workloads/emulator.h>
 
+#include <streamgate/executor/backends/emulator.h>
 #include <streamgate/executor/backends/emulator/metal.h>
 #include <streamgate/executor/probe/stage.h>
 
@@ -102,7 +103,10 @@ class EmulatorWorkload final : public Workload {
   explicit EmulatorWorkload(policies::FaultModel model) : device_(std::move(model)) {}
 
   void initialise() override { device_.initialise(); }
-  Provenance provenance() const override { return {.backend = "emulator", .device = "emulated"}; }
+  /// What the executor will find on its own device of the same model.
+  Provenance provenance() const override {
+    return make_emulator_backend(EmulatorOptions{.model = device_.model()})->provenance();
+  }
   std::vector<OpClass> classes() const override {
     return {OpClass::kRaw, OpClass::kKernel, OpClass::kGraph};
   }
