@@ -35,6 +35,8 @@ Allowed when_full() {
   return words(std::move(names));
 }
 
+Allowed path() { return text_up_to(4'096); }
+
 Allowed address() {
   return {.like = std::string(),
           .type = "a string",
@@ -153,6 +155,21 @@ std::vector<ConfigRow> make_rows() {
         kRestart, [i](auto& c) -> auto& { return c.gates[i].ceiling; },
         "Tasks of this class at once that nothing exceeds; 0 lets the executor decide."));
   }
+  rows.push_back(row(
+      "limits.file", path(), "", kRestart, [](auto& c) -> auto& { return c.limits.file; },
+      "Limits that `streamgate probe` wrote here; ceilings above may only lower its; empty is "
+      "none."));
+  rows.push_back(row(
+      "emulator.fault_model", path(), "", kRestart,
+      [](auto& c) -> auto& { return c.emulator.fault_model; },
+      "How the emulator fails: a shipped name or a path; empty is a device that never does."));
+  rows.push_back(row(
+      "mps.force_graph_path", boolean(), "", kRestart,
+      [](auto& c) -> auto& { return c.mps.force_graph_path; },
+      "Whether linear encodes a graph on MPS (MPS_FORCE_GRAPH_PATH) and is of class graph."));
+  rows.push_back(row(
+      "op_table.file", path(), "", kRestart, [](auto& c) -> auto& { return c.op_table.file; },
+      "Op classes that override or extend the shipped op table; empty is none."));
   rows.push_back(row(
       "metrics.enabled", boolean(), "", kRestart,
       [](auto& c) -> auto& { return c.metrics.enabled; }, "Whether metrics are served over HTTP."));

@@ -249,13 +249,23 @@ TomlTable::TomlTable(TomlReading& reading, const TomlNode* node, std::string nam
   }
 }
 
-const TomlNode* TomlTable::find(std::string_view key) {
-  known_.emplace_back(key);
+const TomlNode* TomlTable::find(std::string_view key) const noexcept {
   if (node_ == nullptr) return nullptr;
   for (const TomlEntry& entry : node_->entries) {
     if (entry.key == key) return &entry.node;
   }
   return nullptr;
+}
+
+/// From now on the key is known.
+const TomlNode* TomlTable::ask_for(std::string_view key) {
+  if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.emplace_back(key);
+  return find(key);
+}
+
+Line TomlTable::line_of(std::string_view key) const noexcept {
+  const TomlNode* const node = find(key);
+  return node == nullptr ? line() : node->line;
 }
 
 std::optional<Value> TomlTable::take(std::string_view key, const Allowed& allowed) {
@@ -269,12 +279,12 @@ std::optional<Value> TomlTable::require(std::string_view key, const Allowed& all
 }
 
 const TomlNode* TomlTable::take_node(std::string_view key, std::string_view allowed) {
-  const TomlNode* const node = find(key);
+  const TomlNode* const node = ask_for(key);
   return node == nullptr || reading_.reported_broken(name_of(key), *node, allowed) ? nullptr : node;
 }
 
 const TomlNode* TomlTable::require_node(std::string_view key, std::string_view allowed) {
-  const TomlNode* const node = find(key);
+  const TomlNode* const node = ask_for(key);
   if (node == nullptr) {
     // Of what is no table, that is all there is to say.
     if (is_table_)

@@ -141,11 +141,14 @@ class TomlTable {
 
   /// Where the table begins.
   [[nodiscard]] Line line() const noexcept { return node_ == nullptr ? 1 : node_->line; }
+  /// Where a key stands, or where the table begins when the key is absent.
+  [[nodiscard]] Line line_of(std::string_view key) const noexcept;
   /// "device.streams".
   [[nodiscard]] std::string name_of(std::string_view key) const;
 
  private:
-  [[nodiscard]] const TomlNode* find(std::string_view key);
+  [[nodiscard]] const TomlNode* find(std::string_view key) const noexcept;
+  [[nodiscard]] const TomlNode* ask_for(std::string_view key);
 
   TomlReading& reading_;
   const TomlNode* node_;
