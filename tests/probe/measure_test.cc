@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `streamgate probe`, the real binary with its real child processes, on emulated devices that really
+// die: it finds what the fault model says.
+#include <streamgate/policies/fault_model.h>
+#include <streamgate/policies/limits_file.h>
+#include <streamgate/policies/shipped_fault_models.h>
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "probe_command.h"
+
+namespace streamgate::testing {
+namespace {
+
+using policies::Fault;
+using policies::index_of;
+using policies::OpClass;
+
+TEST(ProbeMeasures, SafeWidthsFailuresAndPairsOfAModelExactly) {
+  const TemporaryFolder folder;
+  policies::FaultModel model;
+  model.classes[index_of(OpClass::kRaw)] = {.safe_threads = 3, .rule = {.fault = Fault::kCorrupt}};
+  model.classes[index_of(OpClass::kKernel)] = {.safe_threads = 2, .rule = {.fault = Fault::kSegv}};
+  model.classes[index_of(OpClass::kGraph)] = {.safe_threads = 1, .rule = {.fault = Fault::kAbort}};
+  model.incompatible = {{.a = OpClass::kGraph, .b = OpClass::kRaw, .rule = {.fault = Fault::kAbort}}};
+  const auto file = folder.write("model.toml", print_fault_model(model));
+  const Probed measured = probed(file, {"--max-threads", "5"});
+  expect_recovered(measured, model, 5);
+
+  // The evidence says what died, where, and in whose words.
+  const Json& aborted = measured.of("graph").at("evidence").at(0);
+  EXPECT_EQ(aborted.at("failure"), "SIGABRT");
+  EXPECT_EQ(aborted.at("class"), "graph");
+  EXPECT_EQ(aborted.at("operation"), "aten::mm");
+  EXPECT_GE(aborted.at("iteration"), 1);
+  EXPECT_GE(aborted.at("thread"), 1);
+  EXPECT_NE(aborted.at("text").get<std::string>().find("failed assertion"), std::string::npos)
+      << aborted.at("text");
+}
+
+TEST(ProbeMeasures, HangIsNamedAndEndsInTime) {
+  const TemporaryFolder folder;
+  policies::FaultModel model;
+  model.classes[index_of(OpClass::kKernel)] = {.safe_threads = 2, .rule = {.fault = Fault::kHang}};
+  const auto file = folder.write("model.toml", print_fault_model(model));
+  const Probed measured = probed(file, {"--max-threads", "4"});
+  expect_recovered(measured, model, 4);
+  EXPECT_LT(measured.report.at("elapsed_s"), 62);
+}
+
+TEST(ProbeMeasures, DeviceThatNeverFailsAndWritesTheLimitsFile) {
+  const TemporaryFolder folder;
+  const std::string out = (folder.path() / "limits.toml").string();
+  const Probed measured =
+      probed("", {"--max-threads", "3", "--budget-seconds", "30", "--out", out});
+  expect_recovered(measured, policies::FaultModel{}, 3);
+  const policies::Limits limits = policies::load_limits(out);
+  ASSERT_EQ(limits.classes.size(), 3U);
+  EXPECT_EQ(limits.provenance.backend, "emulator");
+  EXPECT_EQ(limits.provenance.device, measured.report.at("provenance").at("device"));
+  for (const policies::ClassLimits& of : limits.classes) {
+    const Json& json = measured.of(std::string(to_string(of.op_class)));
+    EXPECT_EQ(of.ceiling, json.at("ceiling"));
+    EXPECT_EQ(of.trials, json.at("trials"));
+    EXPECT_EQ(of.knee, json.at("knee").get<std::size_t>());
+    EXPECT_EQ(of.throughput.size(), 3U);
+  }
+  EXPECT_TRUE(limits.incompatible.empty());
+}
+
+TEST(ProbeMeasures, JsonHasTheKeysThatOtherProgramsRelyOn) {
+  const Probed measured = probed("upstream-2.14", {"--max-threads", "2"});
+  for (const char* key : {"provenance", "classes", "incompatible", "overflow"}) {
+    EXPECT_TRUE(measured.report.contains(key)) << key;
+  }
+  for (const Json& of : measured.report.at("classes")) {
+    for (const char* key : {"class", "ceiling", "first_failure", "failure", "trials", "failures",
+                            "failure_probability_upper", "knee", "throughput", "evidence"}) {
+      EXPECT_TRUE(of.contains(key)) << key;
+    }
+    EXPECT_GT(of.at("trials"), 299);
+    EXPECT_LE(of.at("failure_probability_upper"), 0.01);
+    for (const Json& at : of.at("throughput")) {
+      EXPECT_GE(at.at("threads"), 1);
+      EXPECT_GT(at.at("per_second"), 0);
+    }
+  }
+}
+
+TEST(ProbeMeasures, TheKneeOfTheCpu) {
+  const ChildResult run =
+      probe({"--backend", "cpu", "--max-threads", "2", "--budget-seconds", "20", "--json"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  const Json report = Json::parse(run.out, nullptr, false);
+  ASSERT_TRUE(report.is_object()) << run.out << run.err;
+  ASSERT_EQ(report.at("classes").size(), 1U);
+  const Json& raw = report.at("classes").at(0);
+  EXPECT_EQ(raw.at("class"), "raw");
+  EXPECT_EQ(raw.at("ceiling"), 2);
+  EXPECT_TRUE(raw.at("failure").is_null());
+  EXPECT_GE(raw.at("knee"), 1);
+  EXPECT_EQ(raw.at("throughput").size(), 2U);
+}
+
+TEST(ProbeMeasures, TableForPeopleNamesClassesAndFailures) {
+  const ChildResult run = probe(
+      {"--backend", "emulator", "--fault-model", "seeds-nograph", "--max-threads", "3"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  for (const char* word : {"raw", "kernel", "graph", "SIGSEGV at 3", "evidence:", "aten::linear"}) {
+    EXPECT_NE(run.out.find(word), std::string::npos) << word << '\n' << run.out;
+  }
+}
+
+TEST(ProbeMeasures, SlowEveryShippedModel) {
+  for (const policies::ShippedFaultModel& shipped : policies::shipped_fault_models()) {
+    SCOPED_TRACE(shipped.name);
+    const std::string name(shipped.name);
+    const Probed measured = probed(name, {"--budget-seconds", "60"});
+    expect_recovered(measured, policies::find_fault_model(name), 8);
+    EXPECT_LT(measured.report.at("elapsed_s"), 62);
+  }
+}
+
+TEST(ProbeMeasures, SlowRandomModelsOfTheDocumentedFormat) {
+  const TemporaryFolder folder;
+  constexpr OpClass kClasses[] = {OpClass::kRaw, OpClass::kKernel, OpClass::kGraph};
+  for (unsigned seed = 1; seed <= 8; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    policies::FaultModel model;
+    for (const OpClass op_class : kClasses) {
+      policies::ClassFaults& faults = model.classes[index_of(op_class)];
+      if (random() % 4 != 0) faults.safe_threads = 1 + random() % 8;
+      faults.rule = {.fault = static_cast<Fault>(random() % 4), .after = random() % 5000};
+      if (!faults.safe_threads) faults.rule = {};
+    }
+    if (random() % 2 == 0) {
+      const std::size_t first = random() % 3;
+      model.incompatible = {{.a = kClasses[first],
+                             .b = kClasses[(first + 1) % 3],
+                             .rule = {.fault = static_cast<Fault>(random() % 4)}}};
+    }
+    model.device.encode = std::chrono::microseconds(5 + random() % 40);
+    model.device.execute = std::chrono::microseconds(50 + random() % 300);
+    model.device.parallel = 1 + random() % 6;
+    const std::string text = print_fault_model(model);
+    SCOPED_TRACE(text);
+    const auto file = folder.write("model.toml", text);
+    expect_recovered(probed(file, {"--budget-seconds", "60"}), model, 8);
+  }
+}
+
+TEST(ProbeMeasures, SlowTwoPercentFaultsIn19Of20Runs) {
+  const policies::FaultModel model = policies::find_fault_model("intermittent");
+  const std::size_t kernel = *model.classes[index_of(OpClass::kKernel)].safe_threads;
+  const std::size_t graph = *model.classes[index_of(OpClass::kGraph)].safe_threads;
+  int right = 0;
+  for (int run = 0; run < 20; ++run) {
+    const Probed measured = probed("intermittent", {"--budget-seconds", "60"});
+    right += measured.run.exit_code == 0 && measured.of("kernel").at("ceiling") == kernel &&
+                     measured.of("graph").at("ceiling") == graph &&
+                     measured.of("raw").at("ceiling") == 8
+                 ? 1
+                 : 0;
+  }
+  EXPECT_GE(right, 19);
+}
+
+}  // namespace
+}  // namespace streamgate::testing
