@@ -8,8 +8,29 @@
 namespace streamgate::executor {
 
 void TaskNode::CancelOnStop::operator()() const noexcept {
+  if (node->door == Door::kSubmit && node->claim_by_stop()) return;
   // When the node cannot be claimed yet, the word that this leaves is read once it can.
   static_cast<void>(Core::cancel(*node));
+}
+
+bool TaskNode::claim_by_stop() noexcept {
+  // Published by the claim. The node lives until the exchange below, since whoever ends it waits
+  // for this callback first, unless it found kRunning.
+  stop_call_.store(StopCall::kRunning, std::memory_order_relaxed);
+  const bool claimed = claim(Phase::kInbox);
+  if (claimed) Waiter::tell(publish(Outcome::kCancelled));
+  if (stop_call_.exchange(StopCall::kIdle, std::memory_order_acq_rel) == StopCall::kLetGo) {
+    release_by_executor();
+    return true;
+  }
+  return claimed;
+}
+
+void TaskNode::let_go() noexcept {
+  if (stop_call_.exchange(StopCall::kLetGo, std::memory_order_acq_rel) == StopCall::kRunning) return;
+  // Brief: a callback that comes now finds nothing to claim.
+  unwatch();
+  release_by_executor();
 }
 
 void TaskNode::watch(const std::stop_token& stop) {

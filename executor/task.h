@@ -140,6 +140,10 @@ class TaskNode : public QueueLinks, public StreamDone {
   void watch(const std::stop_token& stop);
   /// Afterwards no callback runs or will run. Blocks while one does.
   void unwatch() noexcept { stop_callback_.reset(); }
+  /// Ends the executor's share in a task of Door::kSubmit that was cancelled in the inbox. Where the
+  /// stop_token's callback cancelled it and is still running, perhaps in a continuation of the
+  /// user's, that thread ends the share when it is done: nobody waits for user code here.
+  void let_go() noexcept;
 
   Core& core;
   Clock::time_point submitted{};
@@ -167,6 +171,11 @@ class TaskNode : public QueueLinks, public StreamDone {
     TaskNode* node;
     void operator()() const noexcept;
   };
+  /// Who ends the share that let_go means: the callback if it was running, else let_go.
+  enum class StopCall : std::uint8_t { kIdle, kRunning, kLetGo };
+  [[nodiscard]] bool claim_by_stop() noexcept;
+
+  std::atomic<StopCall> stop_call_{StopCall::kIdle};
   std::optional<std::stop_callback<CancelOnStop>> stop_callback_;
 };
 

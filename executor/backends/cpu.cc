@@ -8,12 +8,30 @@
 #include <streamgate/executor/internal/torch_library.h>
 #include <streamgate/executor/stream_pool.h>
 
+#include <ATen/Config.h>
 #include <ATen/Parallel.h>
 
 #include <exception>
 
 namespace streamgate::executor {
 namespace {
+
+/// Sets the calling thread's number, and nothing else. at::set_num_threads would also set what
+/// every thread begins with that first comes to libtorch later. REQUIRES: at::get_num_threads has
+/// been called on this thread; only then has libtorch given the thread its first number.
+void set_intra_op_threads(int threads) {
+  using Set = void (*)(int);
+#if AT_PARALLEL_OPENMP
+  static const Set of_openmp = reinterpret_cast<Set>(loaded_torch_function("omp_set_num_threads"));
+#else
+  static const Set of_openmp = nullptr;
+#endif
+  if (of_openmp != nullptr) {
+    of_openmp(threads);
+  } else {
+    at::set_num_threads(threads);
+  }
+}
 
 /// What the calling thread had before a task, to be restored after it. libtorch keeps the number
 /// for each thread (it is OpenMP's own variable), so this is kept for each thread, too.
@@ -74,11 +92,11 @@ class CpuBackend final : public Backend {
   void restrict_thread() const noexcept {
     if (depth++ != 0) return;
     threads_before = at::get_num_threads();
-    if (threads_before != intra_op_threads_) at::set_num_threads(intra_op_threads_);
+    if (threads_before != intra_op_threads_) set_intra_op_threads(intra_op_threads_);
   }
   void restore_thread() const noexcept {
     if (--depth != 0) return;
-    if (threads_before != intra_op_threads_) at::set_num_threads(threads_before);
+    if (at::get_num_threads() != threads_before) set_intra_op_threads(threads_before);
   }
 
   int intra_op_threads_ = 1;

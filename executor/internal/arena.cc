@@ -75,8 +75,10 @@ class Arena::Binder final : public oneapi::tbb::task_scheduler_observer {
     // Acquire: pairs with the constructor's release. TBB orders the two as well, but out of sight
     // of ThreadSanitizer, as its library is not instrumented.
     if (!is_worker || !complete_.load(std::memory_order_acquire)) return;
-    const std::lock_guard lock(mutex_);
-    ++inside_;
+    {
+      const std::lock_guard lock(mutex_);
+      ++inside_;
+    }
     name_before() = thread_name();
     set_thread_name("sg-worker-" +
                     std::to_string(oneapi::tbb::this_task_arena::current_thread_index()));
@@ -85,9 +87,9 @@ class Arena::Binder final : public oneapi::tbb::task_scheduler_observer {
 
   void on_scheduler_exit(bool is_worker) override {
     if (!is_worker) return;
-    const std::lock_guard lock(mutex_);
     backend_.unbind_worker();
     set_thread_name(name_before());
+    const std::lock_guard lock(mutex_);
     --inside_;
     left_.notify_all();
   }

@@ -206,11 +206,10 @@ std::optional<Outcome> Core::enqueue(TaskNode& node, const std::stop_token& stop
   const std::size_t cost_bytes = node.cost_bytes;
   if (queue_.push(node)) return std::nullopt;
   queue_.unreserve(cost_bytes);
-  node.unwatch();
   // The stop may have ended it already; then only the executor's share is left to give up.
   if (node.claim(TaskNode::Phase::kInbox)) return Outcome::kShutdown;
   recorder_.ended_waiting(node.classes.lane(), Outcome::kCancelled);
-  node.release_by_executor();
+  node.let_go();
   note_progress();
   return std::nullopt;
 }
@@ -271,9 +270,7 @@ void Core::discard(NodeChain& chain) noexcept {
   while (!chain.empty()) {
     TaskNode& node = chain.pop();
     recorder_.ended_waiting(node.classes.lane(), Outcome::kCancelled);
-    // Whoever ended it may still be in its stop callback; the node must outlive that.
-    node.unwatch();
-    node.release_by_executor();
+    node.let_go();
   }
 }
 
@@ -739,36 +736,53 @@ policies::Config Core::config() const {
 }
 
 std::vector<std::string_view> Core::apply(const policies::Config& config) {
-  const std::lock_guard lock(config_mutex_);
-  // Everything that can fail comes first.
-  std::array<std::unique_ptr<policies::LimitPolicy>, policies::kOpClasses> fresh;
-  for (const OpClass op_class : kAllOpClasses) {
-    const policies::GateConfig& wanted = config.gates[index_of(op_class)];
-    const policies::GateConfig& present = config_.gates[index_of(op_class)];
-    if (wanted.policy == present.policy && wanted.limit == present.limit) continue;
-    fresh[index_of(op_class)] = make_policy_(
-        op_class,
-        {.name = wanted.policy, .initial = wanted.limit, .ceiling = gate_.ceiling(op_class)});
+  // Made without a lock, as the factory may be the user's; those of a reload that another one
+  // overtook are made again.
+  std::array<std::unique_ptr<policies::LimitPolicy>, policies::kOpClasses> policies;
+  std::vector<std::string_view> waiting;
+  for (policies::Config seen = this->config();; seen = this->config()) {
+    policies = changed_policies(seen, config);
+    const std::lock_guard lock(config_mutex_);
+    if (config_.gates != seen.gates) continue;
+    for (const OpClass op_class : kAllOpClasses) {
+      if (auto& policy = policies[index_of(op_class)]) install(op_class, policy);
+      config_.gates[index_of(op_class)].policy = config.gates[index_of(op_class)].policy;
+      config_.gates[index_of(op_class)].limit = config.gates[index_of(op_class)].limit;
+    }
+    queue_.set_bounds(config.queue.max_tasks, config.queue.max_bytes);
+    when_full_.store(config.queue.when_full, std::memory_order_relaxed);
+    config_.queue = config.queue;
+    config_.executor.drain_timeout = config.executor.drain_timeout;
+    // What still differs is what could not be taken over.
+    waiting = policies::changed_keys(config_, config);
+    break;
   }
-  for (const OpClass op_class : kAllOpClasses) {
-    auto& policy = fresh[index_of(op_class)];
-    if (!policy) continue;
-    PolicySlot& slot = policies_[index_of(op_class)];
-    gate_.set_limit(op_class, policy->initial_limit());
-    const std::lock_guard policy_lock(slot.mutex);
-    slot.wants_observations = policy->wants_observations();
-    slot.policy = std::move(policy);
-    config_.gates[index_of(op_class)].policy = config.gates[index_of(op_class)].policy;
-    config_.gates[index_of(op_class)].limit = config.gates[index_of(op_class)].limit;
-  }
-  queue_.set_bounds(config.queue.max_tasks, config.queue.max_bytes);
-  when_full_.store(config.queue.when_full, std::memory_order_relaxed);
-  config_.queue = config.queue;
-  config_.executor.drain_timeout = config.executor.drain_timeout;
   reloads_applied_.fetch_add(1, std::memory_order_relaxed);
   after_release();
-  // What still differs is what could not be taken over.
-  return policies::changed_keys(config_, config);
+  return waiting;
+}
+
+std::array<std::unique_ptr<policies::LimitPolicy>, policies::kOpClasses> Core::changed_policies(
+    const policies::Config& present, const policies::Config& wanted) const {
+  std::array<std::unique_ptr<policies::LimitPolicy>, policies::kOpClasses> changed;
+  for (const OpClass op_class : kAllOpClasses) {
+    const policies::GateConfig& gate = wanted.gates[index_of(op_class)];
+    const policies::GateConfig& now = present.gates[index_of(op_class)];
+    if (gate.policy == now.policy && gate.limit == now.limit) continue;
+    changed[index_of(op_class)] = make_policy_(
+        op_class,
+        {.name = gate.policy, .initial = gate.limit, .ceiling = gate_.ceiling(op_class)});
+  }
+  return changed;
+}
+
+/// Leaves the policy that was there before in `policy`, for the caller to destroy without a lock.
+void Core::install(OpClass op_class, std::unique_ptr<policies::LimitPolicy>& policy) {
+  PolicySlot& slot = policies_[index_of(op_class)];
+  gate_.set_limit(op_class, policy->initial_limit());
+  const std::lock_guard lock(slot.mutex);
+  slot.wants_observations = policy->wants_observations();
+  slot.policy.swap(policy);
 }
 
 Snapshot Core::snapshot() const {

@@ -175,6 +175,10 @@ class Core final : public WorkSource {
   void note_progress() noexcept;
   void cancel_queued() noexcept;
 
+  [[nodiscard]] std::array<std::unique_ptr<policies::LimitPolicy>, policies::kOpClasses>
+  changed_policies(const policies::Config& present, const policies::Config& wanted) const;
+  void install(policies::OpClass op_class, std::unique_ptr<policies::LimitPolicy>& policy);
+
   std::unique_ptr<Backend> backend_;
   const policies::OpClassSet default_class_;
   const std::thread::id constructor_;

@@ -141,6 +141,12 @@ fs::path loaded_torch_path() {
   return error ? fs::path(info.dli_fname) : real;
 }
 
+void* loaded_torch_function(const char* name) {
+  const std::unique_ptr<void, int (*)(void*)> library(
+      dlopen(loaded_torch_path().c_str(), RTLD_LAZY | RTLD_NOLOAD), &dlclose);
+  return library ? dlsym(library.get(), name) : nullptr;
+}
+
 std::vector<fs::path> other_torch_paths() {
   const fs::path loaded = loaded_torch_path();
   std::vector<fs::path> others;

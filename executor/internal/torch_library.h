@@ -23,6 +23,10 @@ namespace streamgate::executor {
 /// The file that libtorch was loaded from; empty when that cannot be told.
 [[nodiscard]] std::filesystem::path loaded_torch_path();
 
+/// A function of the loaded library, or of the libraries that it was linked with, by its C name;
+/// null when there is none. Found that way, since a program may have a second OpenMP of its own.
+[[nodiscard]] void* loaded_torch_function(const char* name);
+
 /// The commit that the loaded library was built from; empty when it is not said. libtorch has no
 /// function for it: some builds have it among their settings, for others see the next function.
 [[nodiscard]] std::string loaded_torch_git_hash();

@@ -69,6 +69,16 @@ TEST(CpuBackend, ACallerHasItsShareWhileItRunsAndItsOwnNumberAfterwards) {
   }
 }
 
+TEST(CpuBackend, ThreadsThatComeToLibtorchLaterKeepTheirOwnDefault) {
+  at::set_num_threads(3);
+  Executor executor(ExecutorOptions{.config = cpu_config(1, 2)});
+  EXPECT_EQ(executor.run([] { return at::get_num_threads(); }).value(), 2);
+  EXPECT_EQ(executor.submit([] { return at::get_num_threads(); }).get().value(), 2);
+  int later = 0;
+  std::thread([&] { later = at::get_num_threads(); }).join();
+  EXPECT_EQ(later, 3);
+}
+
 TEST(CpuBackend, ANestedRunKeepsTheShareAndTheNumberComesBack) {
   Executor executor(ExecutorOptions{.config = cpu_config(1, 2)});
   at::set_num_threads(3);
