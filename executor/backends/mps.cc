@@ -421,14 +421,7 @@ class MpsBackend final : public Backend {
 }  // namespace
 
 std::unique_ptr<Backend> make_mps_backend(const policies::Config& config) {
-  constexpr auto force_graph_path = [](const auto& any) {
-    if constexpr (requires { any.mps.force_graph_path; }) {
-      return any.mps.force_graph_path;
-    } else {
-      return false;
-    }
-  };
-  return std::make_unique<MpsBackend>(force_graph_path(config));
+  return std::make_unique<MpsBackend>(config.mps.force_graph_path);
 }
 
 }  // namespace streamgate::executor

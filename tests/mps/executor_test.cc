@@ -105,6 +105,14 @@ TEST(MpsExecutorInAChild, NoCallIsMadeAfterMain) { expect_fine("after-main"); }
 
 TEST(MpsExecutorInAChild, NoDeviceIsAClearError) { expect_fine("no-device"); }
 
+TEST(MpsExecutorInAChild, TheGraphPathIsForcedBeforeLibtorchLooks) {
+  expect_fine("forced-graph-path");
+}
+
+TEST(MpsExecutorInAChild, AGraphPathForcedTooLateIsRefused) {
+  expect_fine("graph-path-forced-too-late");
+}
+
 TEST(MpsExecutorInAChild, AThreadOtherThanTheConstructingOneMayDoTheFirstTask) {
   expect_fine("first-task-elsewhere");
 }

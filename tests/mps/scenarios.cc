@@ -189,6 +189,26 @@ int no_device() {
   return 0;
 }
 
+int forced_graph_path() {
+  unsetenv("MPS_FORCE_GRAPH_PATH");
+  Config config = mps_config();
+  config.mps.force_graph_path = true;
+  const Executor executor(on_mps(config));
+  const std::string seen = stand_in::graph_path_at_first_call();
+  return seen == "1" ? 0 : fail("libtorch saw '" + seen + "' at its first call");
+}
+
+int graph_path_forced_too_late() {
+  unsetenv("MPS_FORCE_GRAPH_PATH");
+  Config config = mps_config();
+  make_mps_backend(config)->initialise(1);
+  if (std::getenv("MPS_FORCE_GRAPH_PATH") != nullptr) return fail("forced without being asked to");
+  config.mps.force_graph_path = true;
+  return refuses([&] { make_mps_backend(config)->initialise(1); }, "came too late")
+             ? 0
+             : fail("not refused");
+}
+
 int first_task_elsewhere() {
   Executor executor(on_mps(mps_config()));
   bool fine = false;
@@ -240,6 +260,8 @@ const std::map<std::string, int (*)()>& scenarios() {
       {"forked-past-the-backend", &forked_past_the_backend},
       {"after-main", &after_main},
       {"no-device", &no_device},
+      {"forced-graph-path", &forced_graph_path},
+      {"graph-path-forced-too-late", &graph_path_forced_too_late},
       {"first-task-elsewhere", &first_task_elsewhere},
       {"failing-commit", &failing_commit},
       {"uninitialised", &uninitialised},

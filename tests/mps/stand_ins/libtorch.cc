@@ -63,7 +63,16 @@ World::World(policies::FaultModel model) : device(std::move(model)) {
   for (std::size_t i = 0; i < device.streams(); ++i) streams.emplace_back(device.stream(i));
 }
 
+std::string graph_path_at_first_call() {
+  static const std::string seen = [] {
+    const char* const value = std::getenv("MPS_FORCE_GRAPH_PATH");
+    return std::string(value == nullptr ? "" : value);
+  }();
+  return seen;
+}
+
 void note_call() {
+  static_cast<void>(graph_path_at_first_call());
   if (main_has_returned) ++calls_after_main;
   pid_t expected = 0;
   if (!process.compare_exchange_strong(expected, getpid()) && expected != getpid()) {

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace streamgate::testing::stand_in {
 
@@ -34,6 +35,9 @@ void encode_past_the_queue(executor::metal::Work work);
 /// What a thread that no executor leads does.
 [[nodiscard]] std::int64_t take_stream_from_pool();
 void release_stream_to_pool(std::int64_t stream);  ///< Fork B only.
+
+/// What MPS_FORCE_GRAPH_PATH was when libtorch was first called; empty when it was not set.
+[[nodiscard]] std::string graph_path_at_first_call();
 
 /// From now on libtorch throws when it is asked for a command buffer.
 void fail_command_buffers();
