@@ -65,8 +65,7 @@ Provenance mps_provenance() {
 
 #if STREAMGATE_MPS_TIER != 0
 
-// ---- one stream
-// ----------------------------------------------------------------------------------
+// ---- one stream ----
 
 /// A stream and who waits for it. Lives until the process ends: the device may still tell a handler
 /// when a wait has long given up.
@@ -159,8 +158,9 @@ struct CommitRequest {
         const std::lock_guard lock(slot.mutex);
         ++slot.requested;
       }
+      // Somebody will be told from here on, whatever libtorch throws; so the lease goes on until then.
       request.handler_added = true;
-      reinterpret_cast<void (*)(void*, SEL, const void*)> (&objc_msgSend)(
+      reinterpret_cast<void (*)(void*, SEL, const void*)>(&objc_msgSend)(
           buffer, sel_registerName("addCompletedHandler:"), &handler);
       libtorch::commit(*slot.stream);
     } catch (const std::exception& error) {
@@ -181,8 +181,7 @@ bool commit_and_tell(Slot& slot, StreamDone* done) noexcept {
   return request.handler_added;
 }
 
-// ---- the process's streams
-// -----------------------------------------------------------------------
+// ---- the process's streams ----
 
 /// Which stream is whose, for all executors of the process, and whether the device may be called.
 ///
@@ -232,7 +231,12 @@ class Streams {
           "streamgate: libtorch finds no MPS device. Remedy: a Mac with Apple silicon and macOS 13 "
           "or later, or executor.backend = \"cpu\" or \"emulator\"");
     }
-    libtorch::initialise(libtorch::hooks());
+    try {
+      libtorch::initialise(libtorch::hooks());
+    } catch (const std::exception& error) {
+      throw std::runtime_error("streamgate: libtorch could not initialise the MPS device: " +
+                               std::string(error.what()));
+    }
     // Each of these makes a part of libtorch's MPS that must be made on this thread, before others
     // use it (facts.md 1.1, seed 002): the allocator, the default stream and its queue.
     static_cast<void>(libtorch::hooks().getCurrentAllocatedMemory());
@@ -240,7 +244,7 @@ class Streams {
     if (!commit_and_tell(first_, nullptr)) {
       throw std::runtime_error("streamgate: libtorch could not commit to the MPS device");
     }
-    forced_graph_path_ = force_graph_path;
+    forced_graph_path_ = std::getenv("MPS_FORCE_GRAPH_PATH") != nullptr;
     process_.store(getpid(), std::memory_order_relaxed);
   }
 
@@ -307,8 +311,7 @@ class Streams {
   std::array<Slot, libtorch::kStreams> slots_;
 };
 
-// ---- the backend
-// ---------------------------------------------------------------------------------
+// ---- the backend ----
 
 constexpr std::chrono::seconds kPatience{30};  // For the device's first answer.
 
