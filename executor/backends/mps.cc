@@ -158,7 +158,7 @@ struct CommitRequest {
         const std::lock_guard lock(slot.mutex);
         ++slot.requested;
       }
-      // Somebody will be told from here on, whatever libtorch throws; so the lease goes on until then.
+      // From here on somebody will be told, whatever libtorch throws: the lease goes on until then.
       request.handler_added = true;
       reinterpret_cast<void (*)(void*, SEL, const void*)>(&objc_msgSend)(
           buffer, sel_registerName("addCompletedHandler:"), &handler);
