@@ -436,15 +436,16 @@ Progress Core::execute(TaskNode& node, Backend::Thread thread, Clock::time_point
     return Progress::kDone;
   }
   node.phase.store(TaskNode::Phase::kRunning, std::memory_order_release);
-  if (streams_.needs_opening(node.stream)) {
-    try {
+  try {
+    if (streams_.needs_opening(node.stream)) {
       backend_->open_stream(node.stream);
-    } catch (...) {
-      node.fail(std::current_exception());
-      node.outcome = Outcome::kFailed;
-      return Progress::kDone;  // There is no stream to ask.
+      streams_.mark_opened(node.stream);
     }
-    streams_.mark_opened(node.stream);
+    backend_->require_usable(node.stream);
+  } catch (...) {
+    node.fail(std::current_exception());
+    node.outcome = Outcome::kFailed;
+    return Progress::kDone;  // There is no stream to ask.
   }
   node.outcome = invoke(node, thread);
   return backend_->notify_when_done(node.stream, node);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "doctor/examine.h"
 
+#include <streamgate/executor/backends/mps.h>
 #include <streamgate/executor/executor.h>
 #include <streamgate/executor/internal/torch_library.h>
 #include <streamgate/policies/limits_file.h>
@@ -68,9 +69,13 @@ void examine_executor(Report& report) {
   report.device.provenance = provenance_without_executor(config);
 }
 
-/// How this libtorch hands out streams on MPS (facts.md 1.3). Telling its tiers apart is the MPS
-/// backend's; without that backend there are none to use.
-std::string stream_tier() { return at::hasMPS() ? "unknown" : "none"; }
+/// How this libtorch hands out streams on MPS (facts.md 1.3): "unknown" where it has MPS and this
+/// build has no backend for it.
+std::string stream_tier() {
+  if (!at::hasMPS()) return "none";
+  const executor::MpsTier tier = executor::mps_tier();
+  return tier == executor::MpsTier::kNone ? "unknown" : std::string(to_string(tier));
+}
 
 }  // namespace
 
