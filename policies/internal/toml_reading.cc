@@ -2,7 +2,6 @@
 //
 // The only file that sees toml++, whose tree it turns into ours.
 #include <streamgate/policies/internal/toml_reading.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,6 +11,15 @@
 #include <sstream>
 #include <system_error>
 #include <utility>
+
+// toml++ 3.3 and 3.4 assert what a malformed text can break (the first character of a key), and in
+// a release let Clang assume it; two lines later they refuse it. Without assertion and assumption it
+// is an ordinary parse error in every build.
+#pragma push_macro("NDEBUG")
+#undef NDEBUG
+#define TOML_ASSERT(expression) static_cast<void>(0)
+#include <toml++/toml.h>
+#pragma pop_macro("NDEBUG")
 
 namespace streamgate::policies::internal {
 namespace {
