@@ -1,20 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Puts the shipped op table into a library, as a text, and installs the file. It must not contain
-# )TOML". Changing it runs CMake again. The text is cut, as compilers bound the length of one.
+# )TOML". Changing it runs CMake again.
 function(streamgate_embed_op_table target file)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${file}")
-  file(READ "${file}" rest)
-  set(literals "")
-  string(LENGTH "${rest}" left)
-  while(left GREATER 0)
-    string(SUBSTRING "${rest}" 0 4000 part)
-    string(SUBSTRING "${rest}" 4000 -1 rest)
-    string(LENGTH "${rest}" left)
-    string(APPEND literals "\n      R\"TOML(${part})TOML\"")
-    if(left EQUAL 0)
-      break()
-    endif()
-  endwhile()
+  file(READ "${file}" text)
   set(generated "${CMAKE_CURRENT_BINARY_DIR}/op_table_text.cc")
   file(CONFIGURE OUTPUT "${generated}" @ONLY CONTENT
 "// Made by cmake/StreamgateOpTable.cmake.
@@ -23,7 +12,7 @@ function(streamgate_embed_op_table target file)
 namespace streamgate::policies::internal {
 
 std::string_view shipped_op_table() {
-  return@literals@;
+  return R\"TOML(@text@)TOML\";
 }
 
 }  // namespace streamgate::policies::internal
