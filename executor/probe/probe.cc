@@ -45,6 +45,7 @@ class Probe {
                         device.classes.size() * (device.classes.size() - 1) / 2;
     for (const OpClass op_class : device.classes) {
       measure_class(op_class, left() * kClassWeight / static_cast<int>(units));
+      report_.classes.back().operation = device.operations[policies::index_of(op_class)];
       units -= kClassWeight;
     }
     measure_pairs(device.max_streams);

@@ -28,7 +28,8 @@ constexpr std::string_view kEmulatorProgram = R"program(// @WHAT@
 using namespace streamgate;
 using policies::OpClass;
 
-constexpr const char* kModel = R"toml(@MODEL@)toml";
+constexpr const char* kModel = R"toml(
+@MODEL@)toml";
 constexpr std::array kThreads = {@THREADS@};  // The op class of each thread.
 constexpr int kRounds = 20000;
 
@@ -146,7 +147,7 @@ std::optional<Reproducer> reproducer_of(const WorkloadOptions& workload, const F
       {"@WHAT@", failure.name + " with threads " + parties + " of the emulated Metal"},
       {"@COMPILE@", std::string(kCompile)},
       {"@RUN@", std::string(kRun)},
-      {"@MODEL@", "\n" + print_fault_model(model)},
+      {"@MODEL@", print_fault_model(model)},
       {"@THREADS@", threads(failure)},
       {"@OPERATION@", failure.operation},
       {"@NAME@", failure.name},

@@ -233,7 +233,7 @@ TEST(ProbeRefuses, ToTakeALackOfThreadsForAFailureOfTheDevice) {
 #endif
 
 #if defined(STREAMGATE_CXX)
-TEST(ProbeReproducer, CompilesAloneAndShowsTheFailure) {
+TEST(ProbeReproducer, SlowCompilesAloneAndShowsTheFailure) {
   const TemporaryFolder folder;
   const std::string model =
       folder.write("model.toml",

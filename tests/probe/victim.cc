@@ -64,7 +64,11 @@ int main(int argc, char** argv) {
   if (way == "exit") return 9;
   if (way == "throw") throw std::runtime_error("MPS backend said no");
   if (way == "talk") {
-    for (int line = 0; line < 200'000; ++line) std::fprintf(stderr, "line %d\n", line);
+    auto& progress = board().threads[1].begun;
+    for (int line = 0; line < 200'000; ++line) {
+      std::fprintf(stderr, "line %d\n", line);
+      progress.fetch_add(1);  // It is no hang, however long that takes.
+    }
     abort();
   }
   if (way == "lie") {
