@@ -149,6 +149,32 @@ TEST(Probe, FaultThatStrikesAfterThousandsOfOperationsIsFound) {
   }
 }
 
+TEST(Probe, FaultOfAColdProcessOnlyIsFound) {
+  for (std::size_t safe = 1; safe < 8; ++safe) {
+    SimulatedDevice device;
+    device.fails_beyond(OpClass::kGraph, safe);
+    device.of(OpClass::kGraph).before = 8;
+    EXPECT_EQ(of(probed(device), OpClass::kGraph).limits.ceiling, safe);
+  }
+}
+
+TEST(Probe, CeilingIsTriedColdAndWarm) {
+  SimulatedDevice device;
+  static_cast<void>(probed(device, {.max_threads = 4}));
+  std::size_t cold = 0;
+  std::size_t warm = 0;
+  for (const auto& stages : device.trials) {
+    if (stages.empty() || stages[0].parties != std::vector<Party>{{OpClass::kRaw, 4}}) continue;
+    // Nothing of the process has run yet, and the threads meet in their very first operation.
+    if (stages[0].warm_up == 0 && stages[0].batch == 1) ++cold;
+    for (const Stage& stage : stages) {
+      if (stage.warm_up != 0 && stage.operations >= 10'000) ++warm;
+    }
+  }
+  EXPECT_GE(cold, 2U);
+  EXPECT_GE(warm, 2U);
+}
+
 TEST(Probe, WidthThatFailsBetweenOthersThatDoNotIsTheBoundary) {
   SimulatedDevice device;
   device.of(OpClass::kGraph).safe = [](std::size_t width) { return width != 3; };
