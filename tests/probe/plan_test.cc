@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -214,6 +215,12 @@ TEST(Probe, EveryWidthUpToTheCeilingWasTestedToTheRequiredBound) {
       EXPECT_EQ(width.failures, 0U);
       EXPECT_LE(failure_probability_upper(width.operations, 0, 0.99), kRequiredUpper);
       EXPECT_GE(width.processes, width.width == measured.limits.ceiling ? 2U : 0U);
+      const std::vector<Party> alone = {{measured.limits.op_class, width.width}};
+      EXPECT_EQ(width.processes, static_cast<std::size_t>(std::count_if(
+                                     device.trials.begin(), device.trials.end(),
+                                     [&](const std::vector<Stage>& stages) {
+                                       return !stages.empty() && stages[0].parties == alone;
+                                     })));
     }
     EXPECT_EQ(tested, measured.limits.ceiling);
     EXPECT_LE(measured.limits.failure_probability_upper, kWantedUpper);
