@@ -304,6 +304,20 @@ TEST(Probe, ThreeClassesAreMeasuredWithinAMinuteAlsoWhenEachFailureIsAHang) {
   EXPECT_LE(report.elapsed, 60s);
 }
 
+TEST(Probe, ClassWhoseShareIsTooSmallGetsWhatOthersLeaveOver) {
+  SimulatedDevice device;
+  device.start = 1500ms;
+  device.death = 4000ms;
+  device.fails_beyond(OpClass::kRaw, 1);  // Two deaths at the start, then two processes more.
+  for (SimulatedDevice::Class& figures : device.classes) {
+    figures.per_second = [](std::size_t) { return 50'000.0; };
+  }
+  const ProbeReport report = probed(device, {.budget = 40s});
+  EXPECT_TRUE(of(report, OpClass::kRaw).measured);
+  EXPECT_EQ(of(report, OpClass::kRaw).limits.ceiling, 1U);
+  EXPECT_TRUE(report.measured());
+}
+
 TEST(Probe, KneeComesFromTheThroughputOfTheSafeWidths) {
   SimulatedDevice device;
   device.of(OpClass::kRaw).per_second = [](std::size_t width) {
