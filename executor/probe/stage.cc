@@ -87,7 +87,8 @@ Stage parse_stage(std::string_view text) {
     if (key == "operations") {
       stage.operations = number(value, key, 0, kAny);
     } else if (key == "at-most-ms") {
-      stage.at_most = std::chrono::milliseconds(number(value, key, 1, 3'600'000));
+      stage.at_most = std::chrono::milliseconds(
+          number(value, key, 1, static_cast<std::uint64_t>(kMaxStageTime.count())));
     } else if (key == "batch") {
       stage.batch = number(value, key, 1, 4096);
     } else if (key == "warm-up") {

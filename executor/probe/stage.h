@@ -47,6 +47,7 @@ struct Stage {
 inline constexpr std::size_t kMaxWidth = 64;    ///< Of one party.
 inline constexpr std::size_t kMaxThreads = 128;  ///< Of one stage.
 inline constexpr std::size_t kMaxStages = 256;
+inline constexpr std::chrono::milliseconds kMaxStageTime{3'600'000};
 
 /// The threads of all parties.
 [[nodiscard]] std::size_t threads_of(const Stage& stage) noexcept;

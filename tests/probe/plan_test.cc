@@ -277,6 +277,19 @@ TEST(Probe, TakesNoMoreThanItsBudgetAndOneTrial) {
   }
 }
 
+TEST(Probe, TrialsOfEveryBudgetCanBeSaidOnACommandLine) {
+  for (const auto budget : {std::chrono::milliseconds{1}, std::chrono::milliseconds{60'000},
+                            std::chrono::milliseconds{604'800'000}}) {
+    SimulatedDevice device;
+    device.fails_beyond(OpClass::kKernel, 2);
+    device.incompatible = {{OpClass::kKernel, OpClass::kGraph}};
+    static_cast<void>(probed(device, {.budget = budget}));
+    for (const auto& stages : device.trials) {
+      for (const Stage& stage : stages) EXPECT_EQ(parse_stage(to_string(stage)), stage);
+    }
+  }
+}
+
 TEST(Probe, BudgetThatIsTooSmallClaimsNothingThatWasNotTested) {
   SimulatedDevice device;
   for (SimulatedDevice::Class& figures : device.classes) {

@@ -23,7 +23,7 @@ constexpr std::size_t kMostProcesses = 8;
 constexpr double kClimbUpper = 0.001;
 
 milliseconds part(milliseconds whole, std::size_t parts, milliseconds least) {
-  return std::max(least, whole / static_cast<int>(parts));
+  return std::clamp(whole / static_cast<int>(parts), least, kMaxStageTime);
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ using std::chrono::milliseconds;
 constexpr std::size_t kWantedProcesses = 2;
 
 milliseconds part(milliseconds whole, std::size_t parts) {
-  return std::max(milliseconds{40}, whole / static_cast<int>(parts));
+  return std::clamp(whole / static_cast<int>(parts), milliseconds{40}, kMaxStageTime);
 }
 
 }  // namespace
