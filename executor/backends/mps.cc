@@ -82,11 +82,20 @@ struct Slot {
   /// libtorch threw when it should have committed: nobody knows what the stream still does.
   std::atomic<bool> broken{false};
 
+  /// Of the device, which tells that a task is done, and of the thread that asked for it: so counted,
+  /// as the next owner may come in only when that thread is out of the stream's queue.
+  std::atomic<unsigned> arrivals{0};
+
   std::mutex mutex;
   std::condition_variable changed;
   std::uint64_t requested = 0;  ///< Completions asked for; the device tells them in this order.
   std::uint64_t completed = 0;
 
+  /// Whether the other one of the two has arrived before.
+  [[nodiscard]] bool arrive_last() noexcept {
+    // Acquire and release: the second sees what the first did.
+    return arrivals.fetch_add(1, std::memory_order_acq_rel) % 2 == 1;
+  }
   [[nodiscard]] bool drained() {
     const std::lock_guard lock(mutex);
     return requested == completed;
@@ -132,8 +141,9 @@ struct CompletedHandler {
   static void call(CompletedHandler* self, void*) {
     // First the slot, as the next owner of the stream may come from within on_stream_done.
     StreamDone* const done = self->done;
-    self->slot->complete();
-    if (done != nullptr) done->on_stream_done();
+    Slot& slot = *self->slot;
+    slot.complete();
+    if (done != nullptr && slot.arrive_last()) done->on_stream_done();
   }
 };
 // Nothing is returned; 16 bytes of arguments: the block, at 0, and an object, at 8.
@@ -380,7 +390,9 @@ class MpsBackend final : public Backend {
 
   Progress notify_when_done(StreamIndex index, StreamDone& done) noexcept override {
     if (Streams::instance().refusal() != nullptr) return Progress::kDone;
-    return commit_and_tell(*slots_[index], &done) ? Progress::kPending : Progress::kDone;
+    Slot& slot = *slots_[index];
+    if (!commit_and_tell(slot, &done)) return Progress::kDone;
+    return slot.arrive_last() ? Progress::kDone : Progress::kPending;
   }
 
   bool synchronize(StreamIndex index,
