@@ -55,12 +55,14 @@ bool from_outside(int signal) {
   return std::find(std::begin(kOutside), std::end(kOutside), signal) != std::end(kOutside);
 }
 
-/// The last three lines that say anything.
+/// The last three lines that say anything, and not what the one before said: threads that die
+/// together have the same last words.
 std::string last_lines(const std::string& words) {
   std::vector<std::string> lines;
   std::istringstream stream(words);
   for (std::string line; std::getline(stream, line);) {
-    if (line.find_first_not_of(" \t\r") != line.npos) lines.push_back(line);
+    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    if (lines.empty() || lines.back() != line) lines.push_back(line);
   }
   std::string text;
   for (std::size_t i = lines.size() - std::min<std::size_t>(lines.size(), 3); i < lines.size();
@@ -156,9 +158,11 @@ class Watch {
                          .driver = board.provenance[3].str(),
                          .os = board.provenance[4].str()};
     for (const OpClass op_class : policies::kAllOpClasses) {
-      if ((board.classes & (1U << index_of(op_class))) != 0) result.classes.push_back(op_class);
+      if ((board.classes & (1U << index_of(op_class))) == 0) continue;
+      result.classes.push_back(op_class);
+      result.operations[index_of(op_class)] = board.operations[index_of(op_class)].str();
     }
-    result.max_streams = board.max_streams;
+    result.max_streams = std::min<std::size_t>(board.max_streams, kMaxThreads);
     const std::size_t begun = stages_.empty() ? 0 : stage_index() + 1;
     for (std::size_t i = 0; i < begun; ++i) {
       result.stages.push_back(

@@ -43,9 +43,17 @@ class Probe {
     }
     std::size_t units = device.classes.size() * kClassWeight +
                         device.classes.size() * (device.classes.size() - 1) / 2;
+    std::vector<ClassPlan> plans;
     for (const OpClass op_class : device.classes) {
-      measure_class(op_class, left() * kClassWeight / static_cast<int>(units));
+      plans.emplace_back(op_class, report_.max_threads, options_.confidence);
+      advance(plans.back(), left() * kClassWeight / static_cast<int>(units));
       units -= kClassWeight;
+    }
+    for (std::size_t i = 0; i < plans.size(); ++i) {
+      // Its share was not enough; what others left over may be. The pairs need some, too.
+      if (!plans[i].report().measured) advance(plans[i], left() / 2);
+      report_.classes.push_back(plans[i].report());
+      report_.classes[i].operation = device.operations[policies::index_of(device.classes[i])];
     }
     measure_pairs(device.max_streams);
     for (const ClassReport& measured : report_.classes) {
@@ -70,15 +78,13 @@ class Probe {
     return result;
   }
 
-  void measure_class(OpClass op_class, nanoseconds budget) {
-    ClassPlan plan(op_class, report_.max_threads, options_.confidence);
+  void advance(ClassPlan& plan, nanoseconds budget) {
     const nanoseconds end = report_.elapsed + budget;
     while (true) {
       const std::vector<Stage> stages = plan.next(end - report_.elapsed);
       if (stages.empty()) break;
       plan.learn(stages, try_out(stages));
     }
-    report_.classes.push_back(plan.report());
   }
 
   void measure_pairs(std::size_t max_streams) {

@@ -11,10 +11,10 @@ namespace {
 /// The program for the emulator; @WORDS@ are replaced. It does what the trial did, with nothing
 /// around it: threads on streams of their own, released together, each of which encodes, waits and
 /// compares.
-constexpr std::string_view kEmulatorProgram =
-    R"cpp(// @WHAT@
-          // Compile: g++ -std=c++20 reproducer.cc -o reproducer $(pkg-config --cflags --libs
-          // streamgate) Run: timeout 60 ./reproducer; echo $?
+// (Not named cpp: clang-format would lay that out anew, @WORDS@ and all.)
+constexpr std::string_view kEmulatorProgram = R"program(// @WHAT@
+// Compile: @COMPILE@
+// Run:     @RUN@
 #include <streamgate/executor/backends/emulator/metal.h>
 
 #include <array>
@@ -25,51 +25,50 @@ constexpr std::string_view kEmulatorProgram =
 #include <thread>
 #include <vector>
 
-          using namespace streamgate;
-          using executor::metal::Clock;
-          using policies::OpClass;
+using namespace streamgate;
+using policies::OpClass;
 
-          constexpr const char* kModel = R"toml(
+constexpr const char* kModel = R"toml(
 @MODEL@)toml";
-          constexpr std::array kThreads = {@THREADS @};  // The op class of each thread.
-          constexpr int kRounds = 20000;
+constexpr std::array kThreads = {@THREADS@};  // The op class of each thread.
+constexpr int kRounds = 20000;
 
-          int main() {
-            executor::metal::Device device(policies::parse_fault_model(kModel, "the model"));
-            device.initialise();
-            std::barrier together(kThreads.size());
-            std::vector<std::jthread> threads;
-            for (std::size_t i = 0; i < kThreads.size(); ++i) {
-              threads.emplace_back([&, i] {
-                executor::metal::Stream& stream = device.stream(i);
-                for (int round = 0; round < kRounds; ++round) {
-                  together.arrive_and_wait();
-                  std::array<float, 64> output{};
-                  stream.run_sync([&] {
-                    stream.encoder().encode({.classes = kThreads[i],
-                                             .label = "@OPERATION@",
-                                             .kernel = [&] { output.fill(2.0F); },
-                                             .output = std::as_writable_bytes(std::span(output))});
-                  });
-                  if (!stream.synchronize(Clock::now() + std::chrono::seconds(30))) std::abort();
-                  for (const float value : output) {
-                    if (value == 2.0F) continue;
-                    std::printf("thread %zu, round %d: a wrong result\n", i + 1, round + 1);
-                    std::fflush(stdout);
-                    std::_Exit(1);
-                  }
-                }
-              });
-            }
-            threads.clear();
-            std::puts("nothing failed this time");
-          }
-)cpp";
+int main() {
+  executor::metal::Device device(policies::parse_fault_model(kModel, "the model"));
+  device.initialise();
+  std::barrier together(kThreads.size());
+  std::vector<std::jthread> threads;
+  for (std::size_t i = 0; i < kThreads.size(); ++i) {
+    threads.emplace_back([&, i] {
+      executor::metal::Stream& stream = device.stream(i);
+      for (int round = 0; round < kRounds; ++round) {
+        together.arrive_and_wait();
+        std::array<float, 64> output{};
+        stream.run_sync([&] {
+          stream.encoder().encode({.classes = kThreads[i],
+                                   .label = "@OPERATION@",
+                                   .kernel = [&] { output.fill(2.0F); },
+                                   .output = std::as_writable_bytes(std::span(output))});
+        });
+        static_cast<void>(stream.synchronize(executor::metal::Clock::time_point::max()));
+        for (const float value : output) {
+          if (value == 2.0F) continue;
+          std::printf("thread %zu, round %d: a wrong result\n", i + 1, round + 1);
+          std::fflush(stdout);
+          std::_Exit(1);
+        }
+      }
+    });
+  }
+  threads.clear();
+  std::puts("nothing failed this time");
+}
+)program";
 
 constexpr std::string_view kInstructions = R"md(# @WHAT@
 
-    g++ -std=c++20 reproducer.cc -o reproducer $(pkg-config --cflags --libs streamgate)
-    timeout 60 ./reproducer; echo $?
+    @COMPILE@
+    @RUN@
 
 Expected: "nothing failed this time", exit code 0. Seen: @NAME@@CODE@.
 
@@ -90,6 +89,10 @@ The last lines on standard error:
 @TEXT@
 ```
 )md";
+
+constexpr std::string_view kCompile =
+    "g++ -std=c++20 reproducer.cc -o reproducer $(pkg-config --cflags --libs streamgate)";
+constexpr std::string_view kRun = "timeout 60 ./reproducer; echo $?";
 
 using Words = std::vector<std::pair<std::string_view, std::string>>;
 
@@ -142,6 +145,8 @@ std::optional<Reproducer> reproducer_of(const WorkloadOptions& workload, const F
   const std::string parties = to_string(failure.parties);
   const Words words = {
       {"@WHAT@", failure.name + " with threads " + parties + " of the emulated Metal"},
+      {"@COMPILE@", std::string(kCompile)},
+      {"@RUN@", std::string(kRun)},
       {"@MODEL@", print_fault_model(model)},
       {"@THREADS@", threads(failure)},
       {"@OPERATION@", failure.operation},

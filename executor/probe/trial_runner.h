@@ -8,6 +8,7 @@
 #include <streamgate/policies/op_class.h>
 #include <streamgate/policies/provenance.h>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -40,7 +41,8 @@ struct StageResult {
 struct TrialResult {
   policies::Provenance provenance{};
   std::vector<policies::OpClass> classes{};  ///< That the backend has.
-  std::size_t max_streams = 0;
+  std::array<std::string, policies::kOpClasses> operations{};  ///< What each of those runs.
+  std::size_t max_streams = 0;         ///< At most kMaxThreads: no stage has more.
   std::vector<StageResult> stages{};  ///< One for each that was begun.
   std::optional<Failure> failure{};   ///< In the last of those.
   std::chrono::nanoseconds elapsed{0};  ///< All of it, with the start of the process.

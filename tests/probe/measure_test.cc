@@ -4,15 +4,12 @@
 // die: it finds what the fault model says.
 #include <streamgate/policies/fault_model.h>
 #include <streamgate/policies/limits_file.h>
-#include <streamgate/policies/shipped_fault_models.h>
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstddef>
-#include <random>
-#include <set>
 #include <string>
-#include <vector>
 
 #include "probe_command.h"
 
@@ -23,6 +20,27 @@ using policies::Fault;
 using policies::index_of;
 using policies::OpClass;
 
+/// The contract with other programs; more keys are fine.
+void expect_keys(const Json& report) {
+  for (const char* key : {"provenance", "classes", "incompatible", "overflow"}) {
+    EXPECT_TRUE(report.contains(key)) << key;
+  }
+  for (const Json& of : report.at("classes")) {
+    for (const char* key : {"class", "ceiling", "first_failure", "failure", "trials", "failures",
+                            "failure_probability_upper", "knee", "throughput", "evidence"}) {
+      EXPECT_TRUE(of.contains(key)) << key;
+    }
+    EXPECT_FALSE(of.at("operation").get<std::string>().empty());
+    EXPECT_GT(of.at("trials"), 299);
+    EXPECT_LE(of.at("failure_probability_upper"), 0.01);
+    EXPECT_EQ(of.at("throughput").size(), of.at("ceiling"));
+    for (const Json& at : of.at("throughput")) {
+      EXPECT_GE(at.at("threads"), 1);
+      EXPECT_GT(at.at("per_second"), 0);
+    }
+  }
+}
+
 TEST(ProbeMeasures, SafeWidthsFailuresAndPairsOfAModelExactly) {
   const TemporaryFolder folder;
   policies::FaultModel model;
@@ -30,9 +48,11 @@ TEST(ProbeMeasures, SafeWidthsFailuresAndPairsOfAModelExactly) {
   model.classes[index_of(OpClass::kKernel)] = {.safe_threads = 2, .rule = {.fault = Fault::kSegv}};
   model.classes[index_of(OpClass::kGraph)] = {.safe_threads = 1, .rule = {.fault = Fault::kAbort}};
   model.incompatible = {{.a = OpClass::kGraph, .b = OpClass::kRaw, .rule = {.fault = Fault::kAbort}}};
+  model.device.execute = std::chrono::microseconds(50);  // It ends when all is known.
   const auto file = folder.write("model.toml", print_fault_model(model));
-  const Probed measured = probed(file, {"--max-threads", "5"});
-  expect_recovered(measured, model, 5);
+  const Probed measured = probed(file, {"--max-threads", "4"});
+  expect_recovered(measured, model, 4);
+  expect_keys(measured.report);
 
   // The evidence says what died, where, and in whose words.
   const Json& aborted = measured.of("graph").at("evidence").at(0);
@@ -45,7 +65,7 @@ TEST(ProbeMeasures, SafeWidthsFailuresAndPairsOfAModelExactly) {
       << aborted.at("text");
 }
 
-TEST(ProbeMeasures, HangIsNamedAndEndsInTime) {
+TEST(ProbeMeasures, SlowHangIsNamedAndEndsInTime) {
   const TemporaryFolder folder;
   policies::FaultModel model;
   model.classes[index_of(OpClass::kKernel)] = {.safe_threads = 2, .rule = {.fault = Fault::kHang}};
@@ -55,7 +75,7 @@ TEST(ProbeMeasures, HangIsNamedAndEndsInTime) {
   EXPECT_LT(measured.report.at("elapsed_s"), 62);
 }
 
-TEST(ProbeMeasures, DeviceThatNeverFailsAndWritesTheLimitsFile) {
+TEST(ProbeMeasures, SlowDeviceThatNeverFailsAndWritesTheLimitsFile) {
   const TemporaryFolder folder;
   const std::string out = (folder.path() / "limits.toml").string();
   const Probed measured =
@@ -75,26 +95,7 @@ TEST(ProbeMeasures, DeviceThatNeverFailsAndWritesTheLimitsFile) {
   EXPECT_TRUE(limits.incompatible.empty());
 }
 
-TEST(ProbeMeasures, JsonHasTheKeysThatOtherProgramsRelyOn) {
-  const Probed measured = probed("upstream-2.14", {"--max-threads", "2"});
-  for (const char* key : {"provenance", "classes", "incompatible", "overflow"}) {
-    EXPECT_TRUE(measured.report.contains(key)) << key;
-  }
-  for (const Json& of : measured.report.at("classes")) {
-    for (const char* key : {"class", "ceiling", "first_failure", "failure", "trials", "failures",
-                            "failure_probability_upper", "knee", "throughput", "evidence"}) {
-      EXPECT_TRUE(of.contains(key)) << key;
-    }
-    EXPECT_GT(of.at("trials"), 299);
-    EXPECT_LE(of.at("failure_probability_upper"), 0.01);
-    for (const Json& at : of.at("throughput")) {
-      EXPECT_GE(at.at("threads"), 1);
-      EXPECT_GT(at.at("per_second"), 0);
-    }
-  }
-}
-
-TEST(ProbeMeasures, TheKneeOfTheCpu) {
+TEST(ProbeMeasures, SlowTheKneeOfTheCpu) {
   const ChildResult run =
       probe({"--backend", "cpu", "--max-threads", "2", "--budget-seconds", "20", "--json"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
@@ -109,68 +110,13 @@ TEST(ProbeMeasures, TheKneeOfTheCpu) {
   EXPECT_EQ(raw.at("throughput").size(), 2U);
 }
 
-TEST(ProbeMeasures, TableForPeopleNamesClassesAndFailures) {
+TEST(ProbeMeasures, SlowTableForPeopleNamesClassesAndFailures) {
   const ChildResult run = probe(
       {"--backend", "emulator", "--fault-model", "seeds-nograph", "--max-threads", "3"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
   for (const char* word : {"raw", "kernel", "graph", "SIGSEGV at 3", "evidence:", "aten::linear"}) {
     EXPECT_NE(run.out.find(word), std::string::npos) << word << '\n' << run.out;
   }
-}
-
-TEST(ProbeMeasures, SlowEveryShippedModel) {
-  for (const policies::ShippedFaultModel& shipped : policies::shipped_fault_models()) {
-    SCOPED_TRACE(shipped.name);
-    const std::string name(shipped.name);
-    const Probed measured = probed(name, {"--budget-seconds", "60"});
-    expect_recovered(measured, policies::find_fault_model(name), 8);
-    EXPECT_LT(measured.report.at("elapsed_s"), 62);
-  }
-}
-
-TEST(ProbeMeasures, SlowRandomModelsOfTheDocumentedFormat) {
-  const TemporaryFolder folder;
-  constexpr OpClass kClasses[] = {OpClass::kRaw, OpClass::kKernel, OpClass::kGraph};
-  for (unsigned seed = 1; seed <= 8; ++seed) {
-    SCOPED_TRACE(seed);
-    std::mt19937 random(seed);
-    policies::FaultModel model;
-    for (const OpClass op_class : kClasses) {
-      policies::ClassFaults& faults = model.classes[index_of(op_class)];
-      if (random() % 4 != 0) faults.safe_threads = 1 + random() % 8;
-      faults.rule = {.fault = static_cast<Fault>(random() % 4), .after = random() % 5000};
-      if (!faults.safe_threads) faults.rule = {};
-    }
-    if (random() % 2 == 0) {
-      const std::size_t first = random() % 3;
-      model.incompatible = {{.a = kClasses[first],
-                             .b = kClasses[(first + 1) % 3],
-                             .rule = {.fault = static_cast<Fault>(random() % 4)}}};
-    }
-    model.device.encode = std::chrono::microseconds(5 + random() % 40);
-    model.device.execute = std::chrono::microseconds(50 + random() % 300);
-    model.device.parallel = 1 + random() % 6;
-    const std::string text = print_fault_model(model);
-    SCOPED_TRACE(text);
-    const auto file = folder.write("model.toml", text);
-    expect_recovered(probed(file, {"--budget-seconds", "60"}), model, 8);
-  }
-}
-
-TEST(ProbeMeasures, SlowTwoPercentFaultsIn19Of20Runs) {
-  const policies::FaultModel model = policies::find_fault_model("intermittent");
-  const std::size_t kernel = *model.classes[index_of(OpClass::kKernel)].safe_threads;
-  const std::size_t graph = *model.classes[index_of(OpClass::kGraph)].safe_threads;
-  int right = 0;
-  for (int run = 0; run < 20; ++run) {
-    const Probed measured = probed("intermittent", {"--budget-seconds", "60"});
-    right += measured.run.exit_code == 0 && measured.of("kernel").at("ceiling") == kernel &&
-                     measured.of("graph").at("ceiling") == graph &&
-                     measured.of("raw").at("ceiling") == 8
-                 ? 1
-                 : 0;
-  }
-  EXPECT_GE(right, 19);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -149,6 +150,32 @@ TEST(Probe, FaultThatStrikesAfterThousandsOfOperationsIsFound) {
   }
 }
 
+TEST(Probe, FaultOfAColdProcessOnlyIsFound) {
+  for (std::size_t safe = 1; safe < 8; ++safe) {
+    SimulatedDevice device;
+    device.fails_beyond(OpClass::kGraph, safe);
+    device.of(OpClass::kGraph).before = 8;
+    EXPECT_EQ(of(probed(device), OpClass::kGraph).limits.ceiling, safe);
+  }
+}
+
+TEST(Probe, CeilingIsTriedColdAndWarm) {
+  SimulatedDevice device;
+  static_cast<void>(probed(device, {.max_threads = 4}));
+  std::size_t cold = 0;
+  std::size_t warm = 0;
+  for (const auto& stages : device.trials) {
+    if (stages.empty() || stages[0].parties != std::vector<Party>{{OpClass::kRaw, 4}}) continue;
+    // Nothing of the process has run yet, and the threads meet in their very first operation.
+    if (stages[0].warm_up == 0 && stages[0].batch == 1) ++cold;
+    for (const Stage& stage : stages) {
+      if (stage.warm_up != 0 && stage.operations >= 10'000) ++warm;
+    }
+  }
+  EXPECT_GE(cold, 2U);
+  EXPECT_GE(warm, 2U);
+}
+
 TEST(Probe, WidthThatFailsBetweenOthersThatDoNotIsTheBoundary) {
   SimulatedDevice device;
   device.of(OpClass::kGraph).safe = [](std::size_t width) { return width != 3; };
@@ -187,7 +214,13 @@ TEST(Probe, EveryWidthUpToTheCeilingWasTestedToTheRequiredBound) {
       ++tested;
       EXPECT_EQ(width.failures, 0U);
       EXPECT_LE(failure_probability_upper(width.operations, 0, 0.99), kRequiredUpper);
-      if (width.width == measured.limits.ceiling) EXPECT_GE(width.processes, 2U);
+      EXPECT_GE(width.processes, width.width == measured.limits.ceiling ? 2U : 0U);
+      const std::vector<Party> alone = {{measured.limits.op_class, width.width}};
+      EXPECT_EQ(width.processes, static_cast<std::size_t>(std::count_if(
+                                     device.trials.begin(), device.trials.end(),
+                                     [&](const std::vector<Stage>& stages) {
+                                       return !stages.empty() && stages[0].parties == alone;
+                                     })));
     }
     EXPECT_EQ(tested, measured.limits.ceiling);
     EXPECT_LE(measured.limits.failure_probability_upper, kWantedUpper);
@@ -269,6 +302,20 @@ TEST(Probe, ThreeClassesAreMeasuredWithinAMinuteAlsoWhenEachFailureIsAHang) {
   const ProbeReport report = probed(device, {.budget = 60s});
   EXPECT_TRUE(report.measured());
   EXPECT_LE(report.elapsed, 60s);
+}
+
+TEST(Probe, ClassWhoseShareIsTooSmallGetsWhatOthersLeaveOver) {
+  SimulatedDevice device;
+  device.start = 1500ms;
+  device.death = 4000ms;
+  device.fails_beyond(OpClass::kRaw, 1);  // Two deaths at the start, then two processes more.
+  for (SimulatedDevice::Class& figures : device.classes) {
+    figures.per_second = [](std::size_t) { return 50'000.0; };
+  }
+  const ProbeReport report = probed(device, {.budget = 40s});
+  EXPECT_TRUE(of(report, OpClass::kRaw).measured);
+  EXPECT_EQ(of(report, OpClass::kRaw).limits.ceiling, 1U);
+  EXPECT_TRUE(report.measured());
 }
 
 TEST(Probe, KneeComesFromTheThroughputOfTheSafeWidths) {

@@ -27,11 +27,14 @@ namespace streamgate::executor::probe {
 /// Confined to its test.
 class SimulatedDevice final : public TrialRunner {
  public:
+  static constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
+
   struct Class {
     /// Whether so many threads are safe.
     std::function<bool(std::size_t)> safe = [](std::size_t) { return true; };
     double probability = 1;   ///< Of each operation at an unsafe width.
     std::uint64_t after = 0;  ///< Operations in the process before that.
+    std::uint64_t before = kNever;  ///< Operations in the process from which on it is safe again.
     std::string failure = "SIGSEGV";
     /// Operations a second, of all threads together, at a width.
     std::function<double(std::size_t)> per_second = [](std::size_t width) {
@@ -71,8 +74,6 @@ class SimulatedDevice final : public TrialRunner {
   }
 
  private:
-  static constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
-
   /// The first of the stage's operations that fails.
   std::uint64_t strike(const Stage& stage, std::uint64_t in_process) {
     std::uint64_t first = kNever;
@@ -83,7 +84,7 @@ class SimulatedDevice final : public TrialRunner {
       if (figures.probability < 1) {
         at += std::geometric_distribution<std::uint64_t>(figures.probability)(random);
       }
-      first = std::min(first, at);
+      if (in_process + at < figures.before) first = std::min(first, at);
     }
     if (stage.parties.size() == 2) {
       const policies::OpClass a = stage.parties[0].op_class;

@@ -27,11 +27,11 @@ Board& board() {
 }
 
 /// As a trial has it on its way.
-void go_as_far_as(TrialState state) {
+void go_as_far_as(TrialState state, std::uint64_t hang_after_ms = 60'000) {
   board().provenance[2].assign("a victim");
   board().max_streams = 4;
   board().classes = 5;
-  board().hang_after_ms = 300;
+  board().hang_after_ms = hang_after_ms;
   board().operations[2].assign("aten::victim");
   board().threads[1].begun = 17;
   board().threads[1].checked = 16;
@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
     return 9;
   }
   if (way == "hang-at-start") pause();
-  go_as_far_as(TrialState::kRunning);
+  go_as_far_as(TrialState::kRunning, way == "hang" ? 300 : 60'000);
   if (way == "struck") {
     board().struck = 2;
     raise(SIGBUS);
@@ -64,7 +64,11 @@ int main(int argc, char** argv) {
   if (way == "exit") return 9;
   if (way == "throw") throw std::runtime_error("MPS backend said no");
   if (way == "talk") {
-    for (int line = 0; line < 200'000; ++line) std::fprintf(stderr, "line %d\n", line);
+    auto& progress = board().threads[1].begun;
+    for (int line = 0; line < 200'000; ++line) {
+      std::fprintf(stderr, "line %d\n", line);
+      progress.fetch_add(1);  // It is no hang, however long that takes.
+    }
     abort();
   }
   if (way == "lie") {

@@ -12,7 +12,10 @@ using std::chrono::milliseconds;
 
 /// Fresh processes at the ceiling: what fails at a process's first uses does so once in each.
 constexpr std::size_t kRequiredProcesses = 2;
-constexpr std::size_t kWantedProcesses = 3;
+/// Windows of throughput at each width, so many in a process: what disturbs one is seldom there for
+/// all, in processes some time apart.
+constexpr std::size_t kWindowsInProcess = 2;
+constexpr std::size_t kWantedWindows = 4;
 /// Where operations are slow, more processes than that are not worth their start.
 constexpr std::size_t kMostProcesses = 8;
 
@@ -63,7 +66,7 @@ void ClassPlan::add_windows(std::vector<Stage>& stages, std::size_t up_to,
                             milliseconds left) const {
   const milliseconds window =
       std::clamp(left / static_cast<int>(20 * up_to), milliseconds{20}, milliseconds{100});
-  for (int repetition = 0; repetition < 2; ++repetition) {
+  for (std::size_t repetition = 0; repetition < kWindowsInProcess; ++repetition) {
     for (std::size_t width = 1; width <= up_to; ++width) {
       stages.push_back({.parties = {{op_class_, width}}, .mode = Mode::kPace, .at_most = window});
     }
@@ -87,12 +90,11 @@ std::vector<Stage> ClassPlan::next(std::chrono::nanoseconds left_exactly) const 
   if (!climb.empty()) return climb;
 
   const Width& ceiling = widths_[top];
-  const bool windows_missing = ceiling.per_second == 0;
-  if (windows_missing || ceiling.processes < kWantedProcesses ||
+  const bool windows_missing = ceiling.windows < kWantedWindows;
+  if (windows_missing || ceiling.processes < kRequiredProcesses ||
       (ceiling.operations < wanted_ && ceiling.processes < kMostProcesses)) {
     std::vector<Stage> stages = fresh(top, part(left, 6, milliseconds{100}));
-    // Twice, in processes some time apart: what disturbs a window is seldom there for both.
-    if (ceiling.processes < kWantedProcesses || windows_missing) add_windows(stages, top, left);
+    if (windows_missing) add_windows(stages, top, left);
     return stages;
   }
   return {};
@@ -114,6 +116,7 @@ void ClassPlan::learn(const std::vector<Stage>& stages, const TrialResult& resul
     if (stages[i].mode == Mode::kHammer) {
       width.hammered = true;
     } else if (figures.elapsed.count() > 0) {
+      width.windows += 1;
       const double seconds = std::chrono::duration<double>(figures.elapsed).count();
       width.per_second =
           std::max(width.per_second, static_cast<double>(figures.operations) / seconds);

@@ -43,6 +43,7 @@ class ClassPlan {
     std::uint64_t failures = 0;
     std::size_t processes = 0;
     bool hammered = false;
+    std::size_t windows = 0;  ///< Of throughput.
     double per_second = 0;  ///< The best of all windows: others only ever take time away.
     std::string failure{};
   };

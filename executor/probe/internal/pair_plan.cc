@@ -28,6 +28,7 @@ PairPlan::PairPlan(const std::vector<ClassReport>& classes, std::size_t max_stre
       const policies::ClassLimits* a = &classes[i].limits;
       const policies::ClassLimits* b = &classes[j].limits;
       if (a->failures != 0 || b->failures != 0 || max_streams < 2) continue;
+      if (a->trials == 0 || b->trials == 0) continue;
       // By their words, as files and people have them.
       if (policies::to_string(b->op_class) < policies::to_string(a->op_class)) std::swap(a, b);
       Pair pair{.a = {a->op_class, a->ceiling}, .b = {b->op_class, b->ceiling}};

@@ -118,7 +118,7 @@ class EmulatorWorkload final : public Workload {
   std::chrono::milliseconds hang_after() const noexcept override {
     const policies::FaultModel::Device& times = device_.model().device;
     const auto rounds = 1 + kMaxThreads / std::max<std::size_t>(times.parallel, 1);
-    return std::chrono::milliseconds{1500} + std::chrono::duration_cast<std::chrono::milliseconds>(
+    return std::chrono::milliseconds{2000} + std::chrono::duration_cast<std::chrono::milliseconds>(
                                                  2 * rounds * (times.encode + times.execute));
   }
 
