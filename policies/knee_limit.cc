@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::size_t kBlocks = 4;           ///< Of a window; their scatter says how sure it is.
 constexpr std::size_t kSmallestBlock = 16;   ///< In completions.
-constexpr std::size_t kLargestBlock = 64;    ///< Where the scatter is large.
+constexpr std::size_t kLargestBlock = 256;    ///< Where the scatter is large.
 constexpr double kDeviations = 1.64;         ///< A one-sided 95 %.
 constexpr double kLargestFactor = 2.0;
 constexpr double kSmallestFactor = 1.1;
@@ -129,7 +129,7 @@ class KneeLimit final : public LimitPolicy {
   // ---- Windows ----------------------------------------------------------------------------------
 
   void start_window() noexcept {
-    const double wanted = kSmallestBlock * std::clamp(levels_.scatter() / 0.1, 1.0, 4.0);
+    const double wanted = kSmallestBlock * std::clamp(levels_.scatter() / 0.1, 1.0, 16.0);
     const std::size_t least = std::min(static_cast<std::size_t>(wanted), kLargestBlock);
     // Whole rounds of the permits: tasks that started together end together, and a part of such a
     // round would be taken for a change of speed.
@@ -150,10 +150,11 @@ class KneeLimit final : public LimitPolicy {
     Tally sofar;
     for (std::size_t i = 0; i < blocks_done_; ++i) sofar.add(blocks_[i]);
     const Comparison gain = levels_.compare(sofar, base->tally, 2.6);
-    if (gain.high < -0.08) {
+    const bool helps = limit_ > base_ && gain.low > 2 * enough(limit_);
+    if (helps || gain.high < -0.08) {
       levels_.add(limit_, sofar, windows_, evidence_cap());
       ++windows_;
-      settle_trial(Verdict::kNo, gain);
+      settle_trial(helps ? Verdict::kYes : Verdict::kNo, gain);
     }
   }
 
@@ -234,16 +235,18 @@ class KneeLimit final : public LimitPolicy {
 
   // ---- The search -------------------------------------------------------------------------------
 
+  [[nodiscard]] double enough(std::size_t limit) const noexcept {
+    return std::max(
+        kElasticity * std::log(static_cast<double>(limit) / static_cast<double>(base_)), 0.01);
+  }
   [[nodiscard]] Verdict judge(std::size_t limit) const noexcept {
     const Level* tried = levels_.find(limit);
     const Level* base = levels_.find(base_);
     if (tried == nullptr || base == nullptr) return Verdict::kUnclear;
     if (limit > base_) {
       const Comparison gain = levels_.compare(tried->tally, base->tally, kDeviations);
-      const double enough = std::max(
-          kElasticity * std::log(static_cast<double>(limit) / static_cast<double>(base_)), 0.01);
-      if (gain.low > 0 && gain.value > enough) return Verdict::kYes;
-      return gain.high < enough ? Verdict::kNo : Verdict::kUnclear;
+      if (gain.low > 0 && gain.value > enough(limit)) return Verdict::kYes;
+      return gain.high < enough(limit) ? Verdict::kNo : Verdict::kUnclear;
     }
     // Against the best limit lately, lest many small losses add up.
     const Level* best = levels_.best(static_cast<double>(kBlocks * kSmallestBlock));
