@@ -30,7 +30,8 @@ constexpr double kLargestFactor = 2.0;
 constexpr double kSmallestFactor = 1.1;
 constexpr double kElasticity = 0.12;         ///< Less gain for the limit's growth is no gain.
 constexpr double kLoss = 0.02;               ///< Throughput given up for a lower limit, at most,
-constexpr double kLossSure = 0.05;           ///< and the largest that may be with 95 %.
+constexpr double kLossSure = 0.08;           ///< and the largest that may be with 95 %.
+constexpr double kLossShare = 0.2;
 constexpr std::size_t kPatience = 5;         ///< Windows that one trial may take.
 constexpr std::uint64_t kFresh = 14;         ///< Windows for which evidence on other limits holds.
 constexpr double kCostShare = 30;            ///< Rest is this many times the time a trial lost.
@@ -235,6 +236,10 @@ class KneeLimit final : public LimitPolicy {
 
   // ---- The search -------------------------------------------------------------------------------
 
+  [[nodiscard]] double loss_sure(std::size_t limit) const noexcept {
+    return std::max(
+        kLossSure, kLossShare * std::log(static_cast<double>(base_) / static_cast<double>(limit)));
+  }
   [[nodiscard]] double enough(std::size_t limit) const noexcept {
     return std::max(
         kElasticity * std::log(static_cast<double>(limit) / static_cast<double>(base_)), 0.01);
@@ -252,7 +257,7 @@ class KneeLimit final : public LimitPolicy {
     const Level* best = levels_.best(static_cast<double>(kBlocks * kSmallestBlock));
     if (best == nullptr || best->limit <= limit) best = base;
     const Comparison gain = levels_.compare(tried->tally, best->tally, kDeviations);
-    if (gain.value > -kLoss && gain.low > -kLossSure) return Verdict::kYes;
+    if (gain.value > -kLoss && gain.low > -loss_sure(limit)) return Verdict::kYes;
     return gain.high < -kLoss ? Verdict::kNo : Verdict::kUnclear;
   }
 
