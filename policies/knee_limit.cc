@@ -33,6 +33,9 @@ constexpr double kLoss = 0.02;               ///< Throughput given up for a lowe
 constexpr double kLossSure = 0.08;           ///< and the largest that may be with 95 %.
 constexpr double kLossShare = 0.2;
 constexpr std::size_t kPatience = 5;         ///< Windows that one trial may take.
+/// Without a new trial. Evidence that scatters can say of each of some limits that the next one is
+/// better, in a circle.
+constexpr std::size_t kMovesByMemory = 2;
 constexpr std::uint64_t kFresh = 14;         ///< Windows for which evidence on other limits holds.
 constexpr double kCostShare = 30;            ///< Rest is this many times the time a trial lost.
 constexpr std::size_t kLongestRest = 8;      ///< In windows, where trials cost little.
@@ -242,7 +245,7 @@ class KneeLimit final : public LimitPolicy {
   }
   [[nodiscard]] double enough(std::size_t limit) const noexcept {
     return std::max(
-        kElasticity * std::log(static_cast<double>(limit) / static_cast<double>(base_)), 0.01);
+        kElasticity * std::log(static_cast<double>(limit) / static_cast<double>(base_)), kLoss);
   }
   [[nodiscard]] Verdict judge(std::size_t limit) const noexcept {
     const Level* tried = levels_.find(limit);
@@ -301,6 +304,7 @@ class KneeLimit final : public LimitPolicy {
 
   /// Tries the next limit of the pattern whose verdict is not known already, or rests.
   void next_trial() noexcept {
+    std::size_t moves = 0;
     for (;;) {
       for (int turn = 0; turn < 2; ++turn) {
         std::size_t& tried = tried_[static_cast<std::size_t>(way_)];
@@ -312,12 +316,12 @@ class KneeLimit final : public LimitPolicy {
             const Level* known = levels_.find(next);
             const bool fresh = known != nullptr && windows_ - known->window < kFresh;
             const Verdict verdict = fresh ? judge(next) : Verdict::kUnclear;
-            if (verdict == Verdict::kYes) {
+            if (verdict == Verdict::kYes && moves++ < kMovesByMemory) {
               move_base(next, way_, compare_with_base(next));
               turn = -1;
               continue;
             }
-            if (verdict == Verdict::kUnclear) return try_limit(next);
+            if (verdict != Verdict::kNo) return try_limit(next);
             tried = next;
           }
         }
