@@ -81,6 +81,8 @@ class KneeLimit final : public LimitPolicy {
     return counts_;
   }
 
+  std::uint64_t windows() const noexcept override { return windows_; }
+
  private:
   enum class Way : std::uint8_t { kUp, kDown };
   enum class Verdict : std::uint8_t { kYes, kNo, kUnclear };

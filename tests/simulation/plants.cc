@@ -112,42 +112,56 @@ class Watched final : public policies::LimitPolicy {
     const bool stepped =
         plant_.step_from_s > 0 &&
         std::chrono::duration<double>(o.now).count() >= plant_.step_from_s;
-    if (stepped && !std::exchange(stepped_, true)) windows_ = 0;
-    windows_ += 1 / window_at(limit_);
-    std::optional<std::size_t>& reached = stepped ? from_step : from_start;
-    if (!reached) {
-      const Plant& plant = stepped ? plant_.last_plant() : plant_.scenario.plant;
-      if (throughput_at(plant, limit_) >= (stepped ? good_after_step_ : good_)) {
-        reached = static_cast<std::size_t>(windows_);
-      }
+    if (stepped != stepped_ || first_) {
+      stepped_ = stepped;
+      windows_before_ = windows();
+      first_ = false;
+      look(from_step_or_start());
     }
+    nominal_windows_ += 1 / window_at(limit_);
     if (!decides_) return std::nullopt;
     const std::optional<std::size_t> next = policy_->observe(o);
-    if (next) limit_ = *next;
+    if (next) {
+      limit_ = *next;
+      look(from_step_or_start());
+    }
     return next;
+  }
+
+  std::uint64_t windows() const noexcept override {
+    const std::uint64_t own = policy_->windows();
+    return own != 0 ? own : static_cast<std::uint64_t>(nominal_windows_);
   }
 
   std::optional<std::size_t> from_start;
   std::optional<std::size_t> from_step;
 
  private:
+  std::optional<std::size_t>& from_step_or_start() noexcept {
+    return stepped_ ? from_step : from_start;
+  }
+
+  /// Whether the limit is good enough now; asked when it or the plant has changed.
+  void look(std::optional<std::size_t>& reached) noexcept {
+    const Plant& plant = stepped_ ? plant_.last_plant() : plant_.scenario.plant;
+    if (reached || throughput_at(plant, limit_) < (stepped_ ? good_after_step_ : good_)) return;
+    reached = static_cast<std::size_t>(windows() - windows_before_);
+  }
+
   std::unique_ptr<policies::LimitPolicy> policy_;
   const DrawnPlant& plant_;
   double good_;
   double good_after_step_;
   std::size_t limit_;
   bool decides_;
+  bool first_ = true;
   bool stepped_ = false;
-  double windows_ = 0;
+  std::uint64_t windows_before_ = 0;
+  double nominal_windows_ = 0;
 };
 
-std::vector<double> never_is_large(const std::vector<Score>& scores,
-                                   std::optional<std::size_t> Score::* windows) {
-  std::vector<double> values;
-  for (const Score& score : scores) {
-    values.push_back(score.*windows ? static_cast<double>(*(score.*windows)) : kNeverWindows);
-  }
-  return values;
+double or_never(const std::optional<std::size_t>& windows) {
+  return windows ? static_cast<double>(*windows) : kNeverWindows;
 }
 
 }  // namespace
@@ -223,8 +237,9 @@ Score play(const DrawnPlant& drawn, const PolicyFactory& make) {
 
   Score score{.throughput = result.throughput_per_s / best.throughput_per_s,
               .latency = result.latency_s.mean / best.latency_s,
-              .windows_from_start = policy.from_start};
-  if (drawn.step_from_s > 0) score.windows_from_step = policy.from_step;
+              .windows_from_start = policy.from_start,
+              .stepped = drawn.step_from_s > 0,
+              .windows_from_step = policy.from_step};
   if (result.knee) {
     score.knee_covered = result.knee->low <= best.smallest && best.smallest <= result.knee->high;
   }
@@ -234,15 +249,18 @@ Score play(const DrawnPlant& drawn, const PolicyFactory& make) {
 Summary summarise(const std::vector<Score>& scores) {
   std::vector<double> throughput;
   std::vector<double> latency;
+  std::vector<double> start;
+  std::vector<double> step;
   double estimates = 0;
   double covered = 0;
   for (const Score& score : scores) {
     throughput.push_back(score.throughput);
     latency.push_back(score.latency);
+    start.push_back(or_never(score.windows_from_start));
+    if (score.stepped) step.push_back(or_never(score.windows_from_step));
     estimates += score.knee_covered ? 1 : 0;
     covered += score.knee_covered.value_or(false) ? 1 : 0;
   }
-  const std::vector<double> start = never_is_large(scores, &Score::windows_from_start);
   Summary summary{.plants = scores.size(),
                   .throughput_median = quantile(throughput, 0.5),
                   .throughput_p05 = quantile(throughput, 0.05),
@@ -250,6 +268,10 @@ Summary summarise(const std::vector<Score>& scores) {
                   .latency_p95 = quantile(latency, 0.95),
                   .start_windows_median = quantile(start, 0.5),
                   .start_windows_p95 = quantile(start, 0.95)};
+  if (!step.empty()) {
+    summary.step_windows_median = quantile(step, 0.5);
+    summary.step_windows_p95 = quantile(step, 0.95);
+  }
   if (estimates > 0) summary.knee_coverage = covered / static_cast<double>(scores.size());
   return summary;
 }

@@ -59,9 +59,10 @@ struct Score {
   double throughput = 0;  ///< Over the best static one's, once it had the time to settle.
   double latency = 0;     ///< Mean, over that at the smallest best limit; the same time.
   /// Decision windows from limit 1, or from the step, until a limit is in force that has 90 % of the
-  /// best throughput; nothing: never. A policy without decisions is counted in windows of 64
+  /// best throughput; nothing: never. A policy without windows is counted in ones of 64
   /// completions, or of four rounds of its limit where that is more.
   std::optional<std::size_t> windows_from_start{};
+  bool stepped = false;
   std::optional<std::size_t> windows_from_step{};
   std::optional<bool> knee_covered{};  ///< Nothing: the policy has no estimate.
 };
