@@ -50,6 +50,12 @@ int run(const Options& options) {
   return kFine;
 }
 
+/// CLI11 takes -1 for the largest number there is.
+std::string not_negative(const std::string& text) {
+  if (!text.starts_with('-')) return {};
+  return "'" + text + "' is not a whole number from 0 to 2^64 - 1";
+}
+
 std::string known_policies() {
   std::string known;
   for (const std::string_view name : policies::kLimitPolicyNames) known += std::string(name) + ", ";
@@ -71,6 +77,7 @@ void add_simulate(CLI::App& app, Action& chosen) {
       ->required();
   command->add_option("--seed", options->seed, "Of the random numbers; the same, the same run")
       ->type_name("N")
+      ->check(not_negative)
       ->capture_default_str();
   command->add_flag("--json", options->json, "JSON on stdout instead of the table");
   command->add_option("--svg", options->svg, "Write a chart of each run's course here")
