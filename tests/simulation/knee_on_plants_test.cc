@@ -86,11 +86,13 @@ std::vector<std::string> missed_goals(const Summary& summary) {
   return missed;
 }
 
-/// Some of the report's plants: a failure is to be seen within seconds.
-constexpr SeedRange kSome{kReportSeeds.first, kReportSeeds.first + 60};
+/// Half of the report's plants: of fewer, a 95th percentile of the steps is but the worst one.
+constexpr SeedRange kHalf{kReportSeeds.end - 100, kReportSeeds.end};
+/// For policies that miss the goals by far.
+constexpr SeedRange kSome{kReportSeeds.first, kReportSeeds.first + 40};
 
-TEST(KneeOnPlants, MeetsEveryGoalOnSixtyUnseenPlants) {
-  const Summary summary = judge(kSome, make_knee);
+TEST(KneeOnPlants, MeetsEveryGoalOnAHundredUnseenPlants) {
+  const Summary summary = judge(kHalf, make_knee);
   EXPECT_EQ(missed_goals(summary), std::vector<std::string>{});
   EXPECT_TRUE(summary.knee_coverage.has_value());
 }

@@ -144,7 +144,9 @@ TEST(KneeSituations, ItsDecisionsAreOnRecordWithTheirEvidence) {
     EXPECT_GE(decision.to, 1U);
     EXPECT_LE(decision.to, 64U);
     EXPECT_LE(decision.gain_low, decision.gain_high);
-    if (i > 0) EXPECT_GE(decision.now, decisions[i - 1].now);
+    if (i > 0) {
+      EXPECT_GE(decision.now, decisions[i - 1].now);
+    }
     measured = measured || (decision.reason == policies::LimitReason::kNoGain &&
                             decision.gain_high > decision.gain_low);
   }
