@@ -130,8 +130,7 @@ INSTANTIATE_TEST_SUITE_P(ByName, EveryPolicy, testing::ValuesIn(kLimitPolicyName
 /// Completions of a plant that does `threads` at a time, in one millisecond each.
 void play_shared(Driven& driven, std::size_t threads, int completions) {
   for (int i = 0; i < completions; ++i) {
-    const std::size_t rounds = std::max(threads, driven.limit());
-    driven.complete(milliseconds(rounds) / static_cast<int>(threads));
+    driven.complete(nanoseconds(1'000'000 * std::max(threads, driven.limit()) / threads));
   }
 }
 
