@@ -123,8 +123,8 @@ class Simulation {
 
   void advance(Nanoseconds to) {
     while (sampled_ < options_.samples) {
-      const Nanoseconds at = end_ / static_cast<Nanoseconds::rep>(options_.samples) *
-                             static_cast<Nanoseconds::rep>(sampled_ + 1);
+      const Nanoseconds at = from_seconds(scenario_.duration_s * static_cast<double>(sampled_ + 1) /
+                                          static_cast<double>(options_.samples));
       if (at > to) break;
       const double every = to_seconds(end_) / static_cast<double>(options_.samples);
       result_.series.push_back({to_seconds(at), limit_, in_flight(),
