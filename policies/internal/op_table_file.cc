@@ -184,6 +184,7 @@ std::vector<OpTableRow> read_op_table(TomlReading& reading) {
       reading.error(table.line_of("names"), "operations.names has no name; allowed: " +
                                                 std::string(kNamesAllowed));
     }
+    if (row.backend.empty()) continue;  // Reported; there is no table to put it into.
     for (const std::string& operation : names) {
       row.operation = operation;
       const auto twin = std::find_if(rows.begin(), rows.end(), [&row](const OpTableRow& other) {
