@@ -28,14 +28,6 @@ bool is_version(std::string_view text) {
   return dot != text.npos && digits(text.substr(0, dot)) && digits(text.substr(dot + 1));
 }
 
-Allowed version() {
-  return {.like = std::string(),
-          .type = "a string",
-          .wrong = "is not a version",
-          .text = std::string(kVersionAllowed),
-          .holds = [](const Value& value) { return is_version(std::get<std::string>(value)); }};
-}
-
 bool is_name(std::string_view text) {
   if (text == "*") return true;
   const auto word = [](std::string_view part) {
@@ -58,7 +50,7 @@ Allowed name() {
 }
 
 std::optional<TorchVersion> take_version(TomlTable& table, std::string_view key) {
-  const auto value = table.take(key, version());
+  const auto value = table.take(key, torch_version());
   return value ? torch_version_from(std::get<std::string>(*value)) : std::nullopt;
 }
 
@@ -139,6 +131,14 @@ bool say_the_same(const OpTableRow& a, const OpTableRow& b) {
 }
 
 }  // namespace
+
+Allowed torch_version() {
+  return {.like = std::string(),
+          .type = "a string",
+          .wrong = "is not a version",
+          .text = std::string(kVersionAllowed),
+          .holds = [](const Value& value) { return is_version(std::get<std::string>(value)); }};
+}
 
 std::string with_namespace(std::string_view operation) {
   const bool has_one = operation == "*" || operation.find("::") != operation.npos;

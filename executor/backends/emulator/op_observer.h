@@ -17,6 +17,9 @@ void observe_operators_of_this_thread();
 /// Whether an operator that this thread calls now is to be encoded.
 [[nodiscard]] bool operators_are_encoded() noexcept;
 
+/// Whether it would be encoded under a class of its own. REQUIRES: operators_are_encoded().
+[[nodiscard]] bool operator_has_class(std::string_view name);
+
 /// An operator that has computed its result: encodes it. `output` is the result's memory when that
 /// is floating-point numbers, else empty.
 void encode_operator(std::string_view name, std::span<std::byte> output);
