@@ -9,7 +9,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/jit/api/compilation_unit.h>
+#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/ir/ir.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -111,7 +114,7 @@ def never_called(self, x):
 }
 
 TEST(ModuleWalk, LooksIntoCalledFunctionsOnceAndThroughRecursion) {
-  const auto unit = torch::jit::compile(R"(
+  const torch::jit::CompilationUnit unit(R"(
 def leaf(x):
     return torch.abs(x)
 def called(x):
@@ -121,7 +124,7 @@ def called(x):
   // the call is put into the graph by hand, as a saved model has it.
   Module module = module_of("def forward(self, x):\n    return torch.neg(x)\n");
   auto& graph = *torch::jit::toGraphFunction(module.get_method("forward").function()).graph();
-  torch::jit::Function& callee = unit->get_function(c10::QualifiedName("called"));
+  torch::jit::Function& callee = unit.get_function(c10::QualifiedName("called"));
   for (int i = 0; i < 2; ++i) {
     auto* const constant = graph.create(c10::prim::Constant, 1);
     constant->s_(c10::attr::name, "called");

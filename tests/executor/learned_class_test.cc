@@ -7,6 +7,7 @@
 #include <streamgate/executor/learned_class.h>
 
 #include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <gtest/gtest.h>
 #include <torch/library.h>
 
