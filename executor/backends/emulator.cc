@@ -190,13 +190,14 @@ namespace internal {
 
 bool operators_are_encoded() noexcept { return host_work == 0 && current().classify != nullptr; }
 
-bool operator_has_class(std::string_view name) { return (*current().classify)(name).has_value(); }
+std::optional<OpClassSet> class_of_operator(std::string_view name) {
+  return (*current().classify)(name);
+}
 
-void encode_operator(std::string_view name, std::span<std::byte> output) {
-  const Current here = current();
-  const OpClassSet classes = (*here.classify)(name).value_or(policies::kUnknownOpClass);
-  here.stream->run_sync([&] {
-    here.stream->encoder().encode({.classes = classes, .label = name, .output = output});
+void encode_operator(std::string_view name, OpClassSet classes, std::span<std::byte> output) {
+  metal::Stream& stream = *current().stream;
+  stream.run_sync([&] {
+    stream.encoder().encode({.classes = classes, .label = name, .output = output});
   });
 }
 

@@ -18,11 +18,11 @@ bool reads_back(std::string_view name) {
 class Encodes final : public OpListener {
  public:
   Takes begins(const OpCall& call) noexcept override {
-    if (!operators_are_encoded()) return Takes::kIt;
+    if (!operators_are_encoded() || reads_back(call.name())) return Takes::kIt;
     // Metal encodes nothing for a view.
     if (call.is_view()) return Takes::kWhatItCalls;
-    const bool is_others = !operator_has_class(call.name()) && call.is_made_of_others();
-    return is_others ? Takes::kWhatItCalls : Takes::kIt;
+    classes_ = class_of_operator(call.name());
+    return classes_ || !call.is_made_of_others() ? Takes::kIt : Takes::kWhatItCalls;
   }
 
   void ended(const OpCall& call) noexcept override {
@@ -30,9 +30,13 @@ class Encodes final : public OpListener {
     if (reads_back(call.name())) {
       wait_for_operators();
     } else {
-      encode_operator(call.name(), call.floating_point_memory());
+      encode_operator(call.name(), classes_.value_or(policies::kUnknownOpClass),
+                      call.floating_point_memory());
     }
   }
+
+ private:
+  std::optional<policies::OpClassSet> classes_;  ///< Of the operator that it took.
 };
 
 }  // namespace
