@@ -19,8 +19,8 @@
 namespace streamgate::executor {
 
 /// Learns the class of one kind of closure. Its first runs are of class kernel and graph, the most
-/// restrictive, while libtorch names the operators that they call; once enough runs have ended well,
-/// all later ones are of the union of those operators' classes.
+/// restrictive, while libtorch names the operators that they call; once enough runs have ended
+/// well, all later ones are of the union of those operators' classes.
 ///
 /// It is an object that the caller keeps, and not a name that the executor would look up: so a task
 /// that learns nothing pays one comparison with null, and one whose class has been learned one

@@ -185,7 +185,8 @@ std::vector<Metric> make_table() {
        kCounter,
        "operations",
        {},
-       "Times that an operation was asked for that no op table knows; it was taken as kernel+graph.",
+       "Times that an operation was asked for that no op table knows; it was taken as "
+       "kernel+graph.",
        [](const Observation& o) { return one(o.snapshot.unknown_operations); }},
 
       {"streamgate_streams_slots",

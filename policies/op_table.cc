@@ -67,8 +67,8 @@ std::optional<TorchVersion> torch_version_from(std::string_view text) noexcept {
 
 const OpTable& OpTable::shipped() {
   // Never destroyed: a static destructor may still classify.
-  static const auto& table = *new OpTable(OpTable().extended_by_text(
-      internal::shipped_op_table(), "the shipped op table"));
+  static const auto& table = *new OpTable(
+      OpTable().extended_by_text(internal::shipped_op_table(), "the shipped op table"));
   return table;
 }
 

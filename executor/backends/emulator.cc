@@ -196,9 +196,8 @@ std::optional<OpClassSet> class_of_operator(std::string_view name) {
 
 void encode_operator(std::string_view name, OpClassSet classes, std::span<std::byte> output) {
   metal::Stream& stream = *current().stream;
-  stream.run_sync([&] {
-    stream.encoder().encode({.classes = classes, .label = name, .output = output});
-  });
+  stream.run_sync(
+      [&] { stream.encoder().encode({.classes = classes, .label = name, .output = output}); });
 }
 
 void wait_for_operators() noexcept {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One record-function callback for each thread that has a listener. Of the thread and not global:
-// adding a global one is not safe while other threads call operators (ATen/record_function.h, 1.13).
+// adding a global one is not safe while other threads call operators
+// (ATen/record_function.h, 1.13).
 #include <streamgate/executor/internal/op_calls.h>
 
 #include <ATen/core/Tensor.h>
@@ -16,8 +17,8 @@ namespace {
 thread_local OpListener* first_listener = nullptr;
 thread_local at::CallbackHandle callback = 0;
 
-// Calls nest on a thread, so counting is enough to know which end belongs to which beginning; an end
-// without one is of a call that began before the listener listened.
+// Calls nest on a thread, so counting is enough to know which end belongs to which beginning; an
+// end without one is of a call that began before the listener listened.
 
 std::unique_ptr<at::ObserverContext> on_begin(const at::RecordFunction& function) {
   const OpCall call(function);

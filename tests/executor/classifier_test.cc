@@ -108,9 +108,8 @@ def never_called(self, x):
   Module root("Root");
   root.register_module("a", middle);
   root.define("def forward(self, x):\n    return self.a.forward(x)\n");
-  EXPECT_EQ(walk_module(root), (OperationCounts{{"aten::sigmoid", 1},
-                                                {"aten::exp", 1},
-                                                {"aten::neg", 1}}));
+  EXPECT_EQ(walk_module(root),
+            (OperationCounts{{"aten::sigmoid", 1}, {"aten::exp", 1}, {"aten::neg", 1}}));
 }
 
 TEST(ModuleWalk, LooksIntoCalledFunctionsOnceAndThroughRecursion) {
@@ -135,9 +134,8 @@ def called(x):
     call->addInput(constant->output());
     call->addInput(graph.inputs().at(1));
   }
-  EXPECT_EQ(walk_module(module), (OperationCounts{{"aten::abs", 1},
-                                                  {"aten::mul.Scalar", 1},
-                                                  {"aten::neg", 1}}));
+  EXPECT_EQ(walk_module(module),
+            (OperationCounts{{"aten::abs", 1}, {"aten::mul.Scalar", 1}, {"aten::neg", 1}}));
 }
 
 TEST(ModuleWalk, WhatItCannotLookIntoIsNamed) {
@@ -189,8 +187,7 @@ TEST(Classifier, KernelAndGraphOperationsMakeTheModuleBoth) {
 }
 
 TEST(Classifier, AModuleWithoutOperationsIsRaw) {
-  EXPECT_EQ(class_of(on_mac(), module_of("def forward(self, n: int):\n    return n + 1\n")),
-            "raw");
+  EXPECT_EQ(class_of(on_mac(), module_of("def forward(self, n: int):\n    return n + 1\n")), "raw");
 }
 
 TEST(Classifier, TheLibtorchVersionDecides) {

@@ -111,8 +111,8 @@ TEST(LearnedClass, ARunWithoutOperatorsTeachesNothing) {
   const at::Tensor x = at::ones({4});
   // Its operators run where nobody listens: it must not pass for raw.
   for (int i = 0; i < 3; ++i) {
-    ASSERT_TRUE(executor.run({.learn = &learned},
-                             [&] { std::jthread([&] { (void)at::prod(x); }); }));
+    ASSERT_TRUE(
+        executor.run({.learn = &learned}, [&] { std::jthread([&] { (void)at::prod(x); }); }));
   }
   EXPECT_FALSE(learned.learned());
   EXPECT_EQ(learned.op_class(), policies::kUnknownOpClass);
@@ -153,8 +153,8 @@ TEST(LearnedClass, TheCallersWordComesFirst) {
   Executor executor({.config = emulator_config()});
   LearnedClass learned("said", 1);
   const at::Tensor x = at::zeros({4});
-  ASSERT_TRUE(executor.run({.op_class = OpClass::kKernel, .learn = &learned},
-                           [&] { return at::exp(x); }));
+  ASSERT_TRUE(
+      executor.run({.op_class = OpClass::kKernel, .learn = &learned}, [&] { return at::exp(x); }));
   EXPECT_EQ(ok_in(executor, OpClass::kKernel), 1U);
   EXPECT_FALSE(learned.learned());
   EXPECT_TRUE(learned.operations().empty());

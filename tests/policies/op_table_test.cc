@@ -65,24 +65,69 @@ struct Expected {
 TEST(ShippedOpTable, SaysWhatThePyTorch29SourcesSay) {
   const std::vector<Expected> facts = {
       {kGraph,
-       {"mm",          "addmm",   "conv1d",  "conv2d",       "conv3d",      "softmax",
-        "log_softmax", "batch_norm", "relu", "gelu",         "silu",        "elu",
-        "glu",         "eq",      "ne",      "lt",           "le",          "gt",
-        "ge",          "logical_and", "logical_not", "min",  "max",         "pow",
-        "where",       "clamp",   "sum",     "mean",         "prod",        "var",
-        "argmax",      "argmin",  "all",     "any",          "rand",        "randn",
-        "randint",     "ones",    "fill_",   "embedding",    "index_select", "gather",
-        "scatter",     "index_add", "sort",  "topk",         "pad",         "upsample_nearest2d",
-        "upsample_bilinear2d", "cat", "arange", "mse_loss",  "nll_loss",    "binary_cross_entropy",
-        "_lstm_mps",   "copy_"}},
+       {"mm",
+        "addmm",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "softmax",
+        "log_softmax",
+        "batch_norm",
+        "relu",
+        "gelu",
+        "silu",
+        "elu",
+        "glu",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "logical_and",
+        "logical_not",
+        "min",
+        "max",
+        "pow",
+        "where",
+        "clamp",
+        "sum",
+        "mean",
+        "prod",
+        "var",
+        "argmax",
+        "argmin",
+        "all",
+        "any",
+        "rand",
+        "randn",
+        "randint",
+        "ones",
+        "fill_",
+        "embedding",
+        "index_select",
+        "gather",
+        "scatter",
+        "index_add",
+        "sort",
+        "topk",
+        "pad",
+        "upsample_nearest2d",
+        "upsample_bilinear2d",
+        "cat",
+        "arange",
+        "mse_loss",
+        "nll_loss",
+        "binary_cross_entropy",
+        "_lstm_mps",
+        "copy_"}},
       {kKernel,
        {"linear", "linalg_lu_factor", "linalg_solve", "triangular_solve", "lu_solve", "reshape"}},
       {kRaw,
-       {"add",     "sub",          "mul",     "div",          "exp",        "log",
-        "sin",     "tanh",         "sqrt",    "abs",          "neg",        "sigmoid",
-        "erf",     "bitwise_not",  "index",   "index_put",    "masked_fill", "layer_norm",
-        "rms_norm", "triu",        "tril",    "cummin",       "cummax",     "bucketize",
-        "cross",   "zeros",        "clone",   "empty"}},
+       {"add",    "sub",       "mul",         "div",        "exp",      "log",   "sin",
+        "tanh",   "sqrt",      "abs",         "neg",        "sigmoid",  "erf",   "bitwise_not",
+        "index",  "index_put", "masked_fill", "layer_norm", "rms_norm", "triu",  "tril",
+        "cummin", "cummax",    "bucketize",   "cross",      "zeros",    "clone", "empty"}},
       {kUnknownOpClass, {"bmm", "baddbmm"}},  // A graph, or tiled by kernel objects.
   };
   for (const Expected& fact : facts) {
@@ -104,8 +149,8 @@ TEST(ShippedOpTable, MovesFromGraphToRawWithTheVersion) {
        {"sum", "mean", "any", "all", "sort", "topk", "rand", "eq", "gelu", "scatter", "gather",
         "cumsum", "copy_"}},
       {14,
-       {"argmin", "argmax", "index_add", "index_select", "arange", "linspace",
-        "upsample_nearest2d", "min", "max", "conv3d", "mv"}},
+       {"argmin", "argmax", "index_add", "index_select", "arange", "linspace", "upsample_nearest2d",
+        "min", "max", "conv3d", "mv"}},
   };
   for (const auto& [minor, operations] : moves) {
     for (const std::string_view operation : operations) {
@@ -132,9 +177,9 @@ TEST(ShippedOpTable, LinearIsAsItsConditionsSay) {
 }
 
 TEST(ShippedOpTable, WhatIsUnknownOfTheSituationCountsAsTheWorst) {
-  for (const auto forget : {+[](Situation& s) { s.contiguous.reset(); },
-                            +[](Situation& s) { s.macos.reset(); },
-                            +[](Situation& s) { s.forced_graph_path.reset(); }}) {
+  for (const auto forget :
+       {+[](Situation& s) { s.contiguous.reset(); }, +[](Situation& s) { s.macos.reset(); },
+        +[](Situation& s) { s.forced_graph_path.reset(); }}) {
     Situation here = mac(9);
     forget(here);
     EXPECT_EQ(shipped("linear", here), "kernel+graph");
@@ -364,8 +409,8 @@ TEST(OpTable, TwoRowsThatSayTheSameAreRefused) {
                                 "classes = \"raw\"\n"),
                        "aten::a on mps is there already"));
   // With `then` the first row speaks of all versions.
-  EXPECT_TRUE(contains(error_of(twice + "before = \"2.9\"\nthen = \"graph\"\n" +
-                                std::string(kRow) + "classes = \"raw\"\nsince = \"2.9\"\n"),
+  EXPECT_TRUE(contains(error_of(twice + "before = \"2.9\"\nthen = \"graph\"\n" + std::string(kRow) +
+                                "classes = \"raw\"\nsince = \"2.9\"\n"),
                        "is there already"));
 }
 

@@ -85,10 +85,8 @@ TEST(Classify, JsonSaysTheSameWithExactlyTheFieldsThatTheDocsDescribe) {
   EXPECT_EQ(json.at("class"), "kernel+graph");
   EXPECT_EQ(json.at("libtorch"), "2.9");
   ASSERT_EQ(json.at("operations").size(), 4U);
-  EXPECT_EQ(json.at("operations")[1], Json({{"operation", "aten::exp"},
-                                            {"places", 2},
-                                            {"class", "raw"},
-                                            {"known", true}}));
+  EXPECT_EQ(json.at("operations")[1],
+            Json({{"operation", "aten::exp"}, {"places", 2}, {"class", "raw"}, {"known", true}}));
   std::ifstream docs(STREAMGATE_DOCS "/op_classes.md");
   std::set<std::string> documented;
   bool in_json = false;
@@ -107,8 +105,7 @@ TEST(Classify, AnUnknownOperationIsAWarningAndNamed) {
   module.define("def forward(self, x):\n    return torch.special_erfcx(x)\n");
   const std::string file = (folder.path() / "special.pt").string();
   module.save(file);
-  const CommandResult result =
-      run_command({"doctor", "--classify", file, "--backend", "emulator"});
+  const CommandResult result = run_command({"doctor", "--classify", file, "--backend", "emulator"});
   EXPECT_EQ(result.exit_code, 1) << result.err;
   EXPECT_TRUE(contains(result.out, "aten::special_erfcx  1       kernel+graph  (unknown)\n"))
       << result.out;

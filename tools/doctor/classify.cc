@@ -99,8 +99,9 @@ std::string classification_text(const Classification& classification) {
   }
   text += "\nclass of the module: " + std::string(to_string(classification.found.classes)) + "\n";
   if (!all_known(classification)) {
-    text += "An unknown operation is taken as kernel and graph. Remedy: a row for it in the file of "
-            "op_table.file;\nsee docs/op_classes.md.\n";
+    text +=
+        "An unknown operation is taken as kernel and graph. Remedy: a row for it in the file of "
+        "op_table.file;\nsee docs/op_classes.md.\n";
   }
   return text;
 }
