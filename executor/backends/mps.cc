@@ -72,6 +72,8 @@ Provenance mps_provenance() {
 struct Slot {
   libtorch::Stream* stream = nullptr;  ///< Under the table's mutex until somebody owns the slot.
   bool owned = false;                  ///< Under the table's mutex.
+  /// Its owner is gone, and the device was not done with it then. Under the table's mutex.
+  bool abandoned = false;
 
   // Of the thread that is between enter and leave.
   void* pool = nullptr;
@@ -265,19 +267,24 @@ class Streams {
     const std::size_t end = libtorch::kFirstIsDefault && index == 0 ? 1 : slots_.size();
     for (std::size_t position = first; position < end; ++position) {
       Slot& slot = slots_[position];
-      if (slot.owned) continue;
+      if (slot.owned && !(slot.abandoned && slot.drained())) continue;
       if (slot.stream == nullptr) slot.stream = open(position);
       if (slot.stream == nullptr) break;
       slot.owned = true;
+      slot.abandoned = false;
       return slot;
     }
     throw std::runtime_error(kNoneLeft);
   }
 
   void give_back(Slot& slot) noexcept {
-    // A stream that the device has not finished, or nobody knows about, is nobody's from now on.
-    if (slot.broken || !slot.drained() || refusal() != nullptr) return;
+    // A stream of which nobody knows what it does is nobody's from now on.
+    if (slot.broken || refusal() != nullptr) return;
     const std::lock_guard lock(mutex_);
+    if (!slot.drained()) {
+      slot.abandoned = true;
+      return;
+    }
     if (libtorch::kGivesBack) {
       libtorch::give_back(*slot.stream);
       slot.stream = nullptr;
