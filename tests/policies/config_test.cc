@@ -74,6 +74,7 @@ const std::map<std::string_view, std::string>& other_values() {
       {"gate.exclusive.ceiling", "1"},
       {"limits.file", "\"limits.toml\""},
       {"emulator.fault_model", "\"seeds-nograph\""},
+      {"emulator.libtorch", "\"2.12\""},
       {"mps.force_graph_path", "true"},
       {"op_table.file", "\"ops.toml\""},
       {"metrics.enabled", "false"},
@@ -152,6 +153,7 @@ limit = 1
 file = "l.toml"
 [emulator]
 fault_model = "hanging"
+libtorch = "2.13"
 [mps]
 force_graph_path = true
 [op_table]
@@ -177,6 +179,7 @@ port = 65535
   EXPECT_EQ(config.gates[index_of(OpClass::kExclusive)], (GateConfig{.limit = 1}));
   EXPECT_EQ(config.limits.file, "l.toml");
   EXPECT_EQ(config.emulator.fault_model, "hanging");
+  EXPECT_EQ(config.emulator.libtorch, "2.13");
   EXPECT_TRUE(config.mps.force_graph_path);
   EXPECT_EQ(config.op_table.file, "o.toml");
   EXPECT_EQ(config.metrics, (Config::Metrics{.enabled = false, .address = "::1", .port = 65'535}));
@@ -528,15 +531,15 @@ TEST(ConfigKeys, EveryFieldOfConfigHasItsRow) {
   const auto& [max_tasks, max_bytes, when_full] = queue;
   const auto& [policy, limit, ceiling] = gates[0];
   const auto& [limits_file] = limits;
-  const auto& [fault_model] = emulator;
+  const auto& [fault_model, libtorch] = emulator;
   const auto& [force_graph_path] = mps;
   const auto& [op_table_file] = op_table;
   const auto& [enabled, address, port] = metrics;
-  const std::size_t fields = 6 + 3 + 3 * kOpClasses + 4 + 3;
+  const std::size_t fields = 6 + 3 + 3 * kOpClasses + 5 + 3;
   EXPECT_EQ(config_keys().size(), fields);
   (void)backend, (void)threads, (void)intra_op_threads, (void)allow, (void)streams, (void)drain;
   (void)max_tasks, (void)max_bytes, (void)when_full, (void)enabled, (void)address, (void)port;
-  (void)policy, (void)limit, (void)ceiling, (void)limits_file, (void)fault_model;
+  (void)policy, (void)limit, (void)ceiling, (void)limits_file, (void)fault_model, (void)libtorch;
   (void)force_graph_path, (void)op_table_file;
 }
 
