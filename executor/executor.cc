@@ -6,6 +6,7 @@
 #include <streamgate/executor/internal/core.h>
 #include <streamgate/executor/internal/log.h>
 #include <streamgate/executor/internal/measured_limits.h>
+#include <streamgate/executor/learned_class.h>
 
 #include <oneapi/tbb/info.h>
 
@@ -56,6 +57,7 @@ std::unique_ptr<Core> make_core(ExecutorOptions options) {
                                 "; allowed: 1.." + std::to_string(StreamPool::kMaxSlots));
   }
   std::optional<policies::Limits> limits = read_limits(config);
+  auto classifier = std::make_unique<Classifier>(config);
   // Before the gates: only an initialised device says what it is, and so which limits hold.
   options.backend->initialise(config.executor.intra_op_threads);
   MeasuredLimits measured = judge(std::move(limits), config, *options.backend);
@@ -75,7 +77,8 @@ std::unique_ptr<Core> make_core(ExecutorOptions options) {
   }
   const std::string said = notice(measured, *options.backend);
   auto core = std::make_unique<Core>(std::move(config), std::move(options.backend), gate,
-                                     std::move(measured), std::move(options.limit_policy));
+                                     std::move(measured), std::move(classifier),
+                                     std::move(options.limit_policy));
   if (!said.empty()) log_line(said);
   return core;
 }
@@ -172,8 +175,10 @@ std::size_t Executor::set_limit(OpClass op_class, std::size_t limit) noexcept {
 policies::Config Executor::config() const { return core_->config(); }
 Snapshot Executor::snapshot() const { return core_->snapshot(); }
 Provenance Executor::provenance() const { return core_->backend().provenance(); }
+const Classifier& Executor::classifier() const noexcept { return core_->classifier(); }
 
 policies::OpClassSet Executor::classify(const TaskOptions& options) const noexcept {
+  if (!options.op_class && options.learn != nullptr) return options.learn->op_class();
   return core_->classify(options.op_class);
 }
 

@@ -67,6 +67,7 @@ struct Snapshot {
     std::vector<std::string> differences{};  ///< Between there and here, in words for people.
     bool needed = false;  ///< Whether this device is unsafe at a width that nobody measured.
   } limits;
+  std::uint64_t unknown_operations = 0;  ///< Times that no op table knew an operation.
   std::array<LaneSnapshot, policies::kLanes> lanes;
   std::array<GateSnapshot, policies::kOpClasses> gates;
   struct Queue {

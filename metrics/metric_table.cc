@@ -181,6 +181,14 @@ std::vector<Metric> make_table() {
          return samples;
        }},
 
+      {"streamgate_unknown_operations_total",
+       kCounter,
+       "operations",
+       {},
+       "Times that an operation was asked for that no op table knows; it was taken as "
+       "kernel+graph.",
+       [](const Observation& o) { return one(o.snapshot.unknown_operations); }},
+
       {"streamgate_streams_slots",
        kGauge,
        "streams",

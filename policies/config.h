@@ -61,6 +61,7 @@ struct Config {
   } limits;
   struct Emulator {
     std::string fault_model;  ///< Shipped name or path; empty: a device that never fails.
+    std::string libtorch = "2.9";  ///< The version whose op classes it has.
 
     bool operator==(const Emulator&) const = default;
   } emulator;

@@ -97,6 +97,9 @@ class LimitPolicy {
   /// The last decisions, the oldest first, from a policy that keeps them. Allocates.
   [[nodiscard]] virtual std::vector<LimitDecision> recent_decisions() const { return {}; }
 
+  /// How many windows of completions the policy has judged; 0 from one that has no windows.
+  [[nodiscard]] virtual std::uint64_t windows() const noexcept { return 0; }
+
   /// How often the policy has decided for each reason, by LimitReason.
   [[nodiscard]] virtual std::array<std::uint64_t, kLimitReasons> decision_counts() const noexcept {
     return {};

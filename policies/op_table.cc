@@ -67,8 +67,8 @@ std::optional<TorchVersion> torch_version_from(std::string_view text) noexcept {
 
 const OpTable& OpTable::shipped() {
   // Never destroyed: a static destructor may still classify.
-  static const auto& table = *new OpTable(OpTable().extended_by_text(
-      internal::shipped_op_table(), "the shipped op table"));
+  static const auto& table = *new OpTable(
+      OpTable().extended_by_text(internal::shipped_op_table(), "the shipped op table"));
   return table;
 }
 
@@ -92,14 +92,18 @@ OpTable OpTable::with(TomlReading reading) const {
           if (found == operations.end()) {
             reading.error(composite.line, "operations.members: " + member + " has no row on " +
                                               backend + "; allowed: operations of this table");
-          } else if (const OpTableRow& row = found->second.front(); !row.members.empty()) {
-            const bool is_new = std::any_of(
-                rows.begin(), rows.end(), [&](const OpTableRow& r) { return r.line == row.line; });
-            reading.error(is_new ? row.line : composite.line,
-                          "operations.members: " + member + ", a member of " +
-                              composite.operation +
-                              ", has members itself; allowed: operations with classes");
+            continue;
           }
+          // Any of its rows: the one for another version or condition would be a circle as well.
+          const auto row = std::find_if(found->second.begin(), found->second.end(),
+                                        [](const OpTableRow& r) { return !r.members.empty(); });
+          if (row == found->second.end()) continue;
+          const bool is_new = std::any_of(rows.begin(), rows.end(), [&](const OpTableRow& r) {
+            return r.backend == row->backend && r.operation == row->operation;
+          });
+          reading.error(is_new ? row->line : composite.line,
+                        "operations.members: " + member + ", a member of " + composite.operation +
+                            ", has members itself; allowed: operations with classes");
         }
       }
     }

@@ -6,6 +6,7 @@
 #include <streamgate/executor/backends/emulator/metal.h>
 #include <streamgate/executor/backends/emulator/op_observer.h>
 #include <streamgate/executor/backends/inline.h>
+#include <streamgate/executor/classifier.h>
 #if STREAMGATE_WITH_TORCH
 #include <streamgate/executor/backends/cpu.h>
 #endif
@@ -24,7 +25,7 @@ namespace {
 
 using policies::OpClassSet;
 
-using Classify = std::function<OpClassSet(std::string_view)>;
+using Classify = std::function<std::optional<OpClassSet>(std::string_view)>;
 
 /// What is current on a thread.
 struct Current {
@@ -153,7 +154,11 @@ std::unique_ptr<Backend> make_emulator_backend(const policies::Config& config) {
   if (!config.emulator.fault_model.empty()) {
     options.model = policies::find_fault_model(config.emulator.fault_model);
   }
-  options.classify = [](std::string_view) { return policies::kUnknownOpClass; };
+  policies::Config ours = config;
+  ours.executor.backend = "emulator";
+  // Shared by the copies of the function. Unknown operations are the executor's to count.
+  options.classify = [classifier = std::make_shared<const Classifier>(ours)](
+                         std::string_view operation) { return classifier->look_up(operation); };
   return make_emulator_backend(std::move(options));
 }
 
@@ -185,12 +190,14 @@ namespace internal {
 
 bool operators_are_encoded() noexcept { return host_work == 0 && current().classify != nullptr; }
 
-void encode_operator(std::string_view name, std::span<std::byte> output) {
-  const Current here = current();
-  const OpClassSet classes = (*here.classify)(name);
-  here.stream->run_sync([&] {
-    here.stream->encoder().encode({.classes = classes, .label = name, .output = output});
-  });
+std::optional<OpClassSet> class_of_operator(std::string_view name) {
+  return (*current().classify)(name);
+}
+
+void encode_operator(std::string_view name, OpClassSet classes, std::span<std::byte> output) {
+  metal::Stream& stream = *current().stream;
+  stream.run_sync(
+      [&] { stream.encoder().encode({.classes = classes, .label = name, .output = output}); });
 }
 
 void wait_for_operators() noexcept {

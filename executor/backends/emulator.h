@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -26,15 +27,17 @@ struct EmulatorOptions {
   policies::FaultModel model{};
   /// The class of an operator by its name, as "aten::linear". When set, every operator that a task
   /// calls through libtorch is encoded on the task's stream, as on a Mac; see emulator::HostWork
-  /// for what should not be. Must be callable from any thread. Null: only what emulator::encode is
-  /// given.
-  std::function<policies::OpClassSet(std::string_view)> classify{};
+  /// for what should not be. One without a class is encoded as the operators that it calls, where
+  /// it does nothing else, and else as kernel and graph. Must be callable from any thread and not
+  /// throw. Null: only what emulator::encode is given.
+  std::function<std::optional<policies::OpClassSet>(std::string_view)> classify{};
 };
 
 /// The emulator with a fault model of one's own; see Backend. Each backend is a device of its own.
 [[nodiscard]] std::unique_ptr<Backend> make_emulator_backend(EmulatorOptions options);
 
-/// With the fault model that the config names. Throws policies::FaultModelError.
+/// With the fault model that the config names, and the op table's classes. Throws
+/// policies::FaultModelError and policies::OpTableError.
 [[nodiscard]] std::unique_ptr<Backend> make_emulator_backend(const policies::Config& config);
 
 /// What a task does on its emulated stream. All of these are for the thread of a running task of an

@@ -72,6 +72,8 @@ Provenance mps_provenance() {
 struct Slot {
   libtorch::Stream* stream = nullptr;  ///< Under the table's mutex until somebody owns the slot.
   bool owned = false;                  ///< Under the table's mutex.
+  /// Its owner is gone, and the device was not done with it then. Under the table's mutex.
+  bool abandoned = false;
 
   // Of the thread that is between enter and leave.
   void* pool = nullptr;
@@ -80,11 +82,20 @@ struct Slot {
   /// libtorch threw when it should have committed: nobody knows what the stream still does.
   std::atomic<bool> broken{false};
 
+  /// Of the device, which tells that a task is done, and of the thread that asked for it: so counted,
+  /// as the next owner may come in only when that thread is out of the stream's queue.
+  std::atomic<unsigned> arrivals{0};
+
   std::mutex mutex;
   std::condition_variable changed;
   std::uint64_t requested = 0;  ///< Completions asked for; the device tells them in this order.
   std::uint64_t completed = 0;
 
+  /// Whether the other one of the two has arrived before.
+  [[nodiscard]] bool arrive_last() noexcept {
+    // Acquire and release: the second sees what the first did.
+    return arrivals.fetch_add(1, std::memory_order_acq_rel) % 2 == 1;
+  }
   [[nodiscard]] bool drained() {
     const std::lock_guard lock(mutex);
     return requested == completed;
@@ -130,8 +141,9 @@ struct CompletedHandler {
   static void call(CompletedHandler* self, void*) {
     // First the slot, as the next owner of the stream may come from within on_stream_done.
     StreamDone* const done = self->done;
-    self->slot->complete();
-    if (done != nullptr) done->on_stream_done();
+    Slot& slot = *self->slot;
+    slot.complete();
+    if (done != nullptr && slot.arrive_last()) done->on_stream_done();
   }
 };
 // Nothing is returned; 16 bytes of arguments: the block, at 0, and an object, at 8.
@@ -265,19 +277,24 @@ class Streams {
     const std::size_t end = libtorch::kFirstIsDefault && index == 0 ? 1 : slots_.size();
     for (std::size_t position = first; position < end; ++position) {
       Slot& slot = slots_[position];
-      if (slot.owned) continue;
+      if (slot.owned && !(slot.abandoned && slot.drained())) continue;
       if (slot.stream == nullptr) slot.stream = open(position);
       if (slot.stream == nullptr) break;
       slot.owned = true;
+      slot.abandoned = false;
       return slot;
     }
     throw std::runtime_error(kNoneLeft);
   }
 
   void give_back(Slot& slot) noexcept {
-    // A stream that the device has not finished, or nobody knows about, is nobody's from now on.
-    if (slot.broken || !slot.drained() || refusal() != nullptr) return;
+    // A stream of which nobody knows what it does is nobody's from now on.
+    if (slot.broken || refusal() != nullptr) return;
     const std::lock_guard lock(mutex_);
+    if (!slot.drained()) {
+      slot.abandoned = true;
+      return;
+    }
     if (libtorch::kGivesBack) {
       libtorch::give_back(*slot.stream);
       slot.stream = nullptr;
@@ -373,7 +390,9 @@ class MpsBackend final : public Backend {
 
   Progress notify_when_done(StreamIndex index, StreamDone& done) noexcept override {
     if (Streams::instance().refusal() != nullptr) return Progress::kDone;
-    return commit_and_tell(*slots_[index], &done) ? Progress::kPending : Progress::kDone;
+    Slot& slot = *slots_[index];
+    if (!commit_and_tell(slot, &done)) return Progress::kDone;
+    return slot.arrive_last() ? Progress::kDone : Progress::kPending;
   }
 
   bool synchronize(StreamIndex index,

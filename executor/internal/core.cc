@@ -4,6 +4,8 @@
 #include <streamgate/executor/internal/core.h>
 
 #include <streamgate/executor/executor.h>
+#include <streamgate/executor/internal/learning_run.h>
+#include <streamgate/executor/learned_class.h>
 
 #include <algorithm>
 #include <cassert>
@@ -51,9 +53,11 @@ bool Visitors::none(Came came) const noexcept {
 // ---- beginning and end ----
 
 Core::Core(policies::Config config, std::unique_ptr<Backend> backend, const GateOptions& gate,
-           MeasuredLimits measured, PolicyFactory make_policy)
+           MeasuredLimits measured, std::unique_ptr<Classifier> classifier,
+           PolicyFactory make_policy)
     : backend_(std::move(backend)),
       measured_(std::move(measured)),
+      classifier_(std::move(classifier)),
       default_class_(backend_->default_class()),
       constructor_(std::this_thread::get_id()),
       when_full_(config.queue.when_full),
@@ -455,9 +459,17 @@ Outcome Core::invoke(TaskNode& node, Backend::Thread thread) noexcept {
   TaskContext context(node, node.stream, cancel_all_);
   TaskNode* const outer = std::exchange(running_task, &node);
   backend_->enter(node.stream, thread);
-  const Outcome outcome = node.invoke(context);
+  const Outcome outcome = call(node, context);
   backend_->leave(node.stream, thread);
   running_task = outer;
+  return outcome;
+}
+
+Outcome Core::call(TaskNode& node, TaskContext& context) const noexcept {
+  if (node.learn == nullptr || node.learn->learned()) return node.invoke(context);
+  LearningRun run(*node.learn, *classifier_);
+  const Outcome outcome = node.invoke(context);
+  run.end(outcome == Outcome::kOk);
   return outcome;
 }
 
@@ -538,7 +550,7 @@ Outcome Core::run_nested(TaskNode& node, TaskNode& outer) noexcept {
   node.started = Clock::now();
   TaskContext context(node, node.stream, cancel_all_);
   running_task = &node;
-  node.outcome = node.invoke(context);
+  node.outcome = call(node, context);
   running_task = &outer;
   static_cast<void>(backend_->synchronize(node.stream, kNever));
   recorder_.ran(node.stream, node.classes.lane(), node.outcome, node.started - node.submitted,

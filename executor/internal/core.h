@@ -6,6 +6,7 @@
 #pragma once
 
 #include <streamgate/executor/backends/backend.h>
+#include <streamgate/executor/classifier.h>
 #include <streamgate/executor/drain.h>
 #include <streamgate/executor/future.h>
 #include <streamgate/executor/gate.h>
@@ -85,7 +86,7 @@ class Core final : public WorkSource {
 
   /// REQUIRES: the backend is initialised; the config has no automatic value left.
   Core(policies::Config config, std::unique_ptr<Backend> backend, const GateOptions& gate,
-       MeasuredLimits measured, PolicyFactory make_policy);
+       MeasuredLimits measured, std::unique_ptr<Classifier> classifier, PolicyFactory make_policy);
   ~Core();
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
@@ -125,6 +126,7 @@ class Core final : public WorkSource {
   [[nodiscard]] Snapshot snapshot() const;
   [[nodiscard]] const Backend& backend() const noexcept { return *backend_; }
   [[nodiscard]] const MeasuredLimits& measured() const noexcept { return measured_; }
+  [[nodiscard]] const Classifier& classifier() const noexcept { return *classifier_; }
 
   void work() noexcept override;
 
@@ -160,6 +162,7 @@ class Core final : public WorkSource {
   [[nodiscard]] Progress execute(TaskNode& node, Backend::Thread thread,
                                  Clock::time_point now) noexcept;
   [[nodiscard]] Outcome invoke(TaskNode& node, Backend::Thread thread) noexcept;
+  [[nodiscard]] Outcome call(TaskNode& node, TaskContext& context) const noexcept;
   [[nodiscard]] Clock::time_point settle(TaskNode& node) noexcept;
   void publish(TaskNode& node) noexcept { Waiter::tell(publish_untold(node)); }
   [[nodiscard]] static Waiter* publish_untold(TaskNode& node) noexcept;
@@ -184,6 +187,7 @@ class Core final : public WorkSource {
 
   std::unique_ptr<Backend> backend_;
   const MeasuredLimits measured_;
+  const std::unique_ptr<Classifier> classifier_;
   const policies::OpClassSet default_class_;
   const std::thread::id constructor_;
   std::atomic<policies::WhenFull> when_full_;

@@ -212,6 +212,7 @@ Snapshot Core::snapshot() const {
   Snapshot snapshot;
   snapshot.backend = std::string(backend_->name());
   snapshot.limits = measured_.state;
+  snapshot.unknown_operations = classifier_->unknown_operations();
   recorder_.add_to(snapshot);
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
     snapshot.lanes[lane].queued = queue_.ordered(lane);

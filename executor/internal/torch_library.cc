@@ -206,4 +206,15 @@ std::string operating_system() {
   return std::string(name.sysname) + " " + name.release + " " + name.machine;
 }
 
+std::optional<unsigned> macos_version() {
+#if defined(__APPLE__)
+  char text[64] = {};
+  std::size_t size = sizeof(text) - 1;
+  if (sysctlbyname("kern.osproductversion", text, &size, nullptr, 0) != 0) return std::nullopt;
+  const unsigned long major = std::strtoul(text, nullptr, 10);
+  if (major != 0) return static_cast<unsigned>(major);
+#endif
+  return std::nullopt;
+}
+
 }  // namespace streamgate::executor

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,5 +52,7 @@ namespace streamgate::executor {
 [[nodiscard]] std::string cpu_model();
 /// "Linux 6.1.0 x86_64".
 [[nodiscard]] std::string operating_system();
+/// The major version of macOS, 15 of 15.1; nothing on another system, or where it is not said.
+[[nodiscard]] std::optional<unsigned> macos_version();
 
 }  // namespace streamgate::executor

@@ -60,7 +60,7 @@ struct Plant {
 /// From a moment on, the plant is another one, for what is admitted from then on. The kind stays.
 struct PlantStage {
   double from_s = 0;
-  Plant plant;
+  Plant plant{};
 };
 
 struct Scenario {
@@ -70,8 +70,8 @@ struct Scenario {
   /// A request that the plant has had so long without an answer counts as failed; 0: never.
   double timeout_s = 0;
   std::size_t queue = 1000;  ///< Requests that may wait.
-  Load load;
-  Plant plant;
+  Load load{};
+  Plant plant{};
   std::vector<PlantStage> plant_stages{};  ///< By from_s, ascending.
   /// With more in flight, the plant refuses at once, never answers, or dies.
   std::optional<std::size_t> reject_above{};

@@ -7,6 +7,7 @@
 #include <streamgate/executor/simulation/arrivals.h>
 #include <streamgate/executor/simulation/random.h>
 #include <streamgate/executor/simulation/simulation.h>
+#include <streamgate/executor/simulation/summary.h>
 
 #include <algorithm>
 #include <cassert>
@@ -66,38 +67,6 @@ struct Later {
   }
 };
 
-Times times_of(std::vector<double>& values) {
-  if (values.empty()) return {};
-  double sum = 0;
-  for (const double value : values) sum += value;
-  const auto at = [&values](double quantile) {
-    const auto rank = static_cast<std::size_t>(
-        std::ceil(quantile * static_cast<double>(values.size())) - 1);
-    std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(rank),
-                     values.end());
-    return values[rank];
-  };
-  return {sum / static_cast<double>(values.size()), at(0.5), at(0.99)};
-}
-
-std::optional<double> settled(const std::vector<Sample>& series) {
-  if (series.size() < 4) return std::nullopt;
-  std::vector<std::size_t> last;
-  for (std::size_t i = series.size() * 3 / 4; i < series.size(); ++i) {
-    last.push_back(series[i].limit);
-  }
-  std::nth_element(last.begin(), last.begin() + static_cast<std::ptrdiff_t>(last.size() / 2),
-                   last.end());
-  const auto median = static_cast<double>(last[last.size() / 2]);
-  const double near = std::max(1.0, median / 4);
-  std::optional<double> since;
-  for (std::size_t i = series.size(); i > 0; --i) {
-    if (std::abs(static_cast<double>(series[i - 1].limit) - median) > near) break;
-    since = series[i - 1].time_s;
-  }
-  return since;
-}
-
 class Simulation {
  public:
   Simulation(const Scenario& scenario, policies::LimitPolicy& policy, const Options& options)
@@ -154,8 +123,8 @@ class Simulation {
 
   void advance(Nanoseconds to) {
     while (sampled_ < options_.samples) {
-      const Nanoseconds at = end_ / static_cast<Nanoseconds::rep>(options_.samples) *
-                             static_cast<Nanoseconds::rep>(sampled_ + 1);
+      const Nanoseconds at = from_seconds(scenario_.duration_s * static_cast<double>(sampled_ + 1) /
+                                          static_cast<double>(options_.samples));
       if (at > to) break;
       const double every = to_seconds(end_) / static_cast<double>(options_.samples);
       result_.series.push_back({to_seconds(at), limit_, in_flight(),
@@ -380,7 +349,7 @@ class Simulation {
     result_.in_flight_mean = in_flight_seconds_ / measured;
     result_.limit_mean = limit_seconds_ / measured;
     result_.limit_last = limit_;
-    result_.settled_s = settled(result_.series);
+    result_.settled_s = settled_since(result_.series);
     result_.knee = policy_.knee();
   }
 

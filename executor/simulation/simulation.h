@@ -47,8 +47,7 @@ struct Result {
   std::size_t limit_max = 0;
   double limit_mean = 0;
   std::size_t limit_last = 0;
-  /// From when on the limit stayed near the median of its last quarter: within a quarter of it, or
-  /// one. Nothing: it never did.
+  /// From when on the limit was near where it ended, as settled_since says. Nothing: it never was.
   std::optional<double> settled_s;
   std::vector<Sample> series;
   std::optional<policies::KneeEstimate> knee;

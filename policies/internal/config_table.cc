@@ -3,6 +3,7 @@
 // The table of config keys. A new key is a field of Config and one row here; its default is the
 // field's own, and everything that is said, read, checked or printed of it follows from the row.
 #include <streamgate/policies/internal/config_table.h>
+#include <streamgate/policies/internal/op_table_file.h>
 #include <streamgate/policies/limit_policy.h>
 #include <streamgate/policies/op_class.h>
 
@@ -163,6 +164,10 @@ std::vector<ConfigRow> make_rows() {
       "emulator.fault_model", path(), "", kRestart,
       [](auto& c) -> auto& { return c.emulator.fault_model; },
       "How the emulator fails: a shipped name or a path; empty is a device that never does."));
+  rows.push_back(row(
+      "emulator.libtorch", torch_version(), "", kRestart,
+      [](auto& c) -> auto& { return c.emulator.libtorch; },
+      "The version of libtorch whose op classes on MPS the emulator has."));
   rows.push_back(row(
       "mps.force_graph_path", boolean(), "", kRestart,
       [](auto& c) -> auto& { return c.mps.force_graph_path; },

@@ -28,14 +28,6 @@ bool is_version(std::string_view text) {
   return dot != text.npos && digits(text.substr(0, dot)) && digits(text.substr(dot + 1));
 }
 
-Allowed version() {
-  return {.like = std::string(),
-          .type = "a string",
-          .wrong = "is not a version",
-          .text = std::string(kVersionAllowed),
-          .holds = [](const Value& value) { return is_version(std::get<std::string>(value)); }};
-}
-
 bool is_name(std::string_view text) {
   if (text == "*") return true;
   const auto word = [](std::string_view part) {
@@ -58,7 +50,7 @@ Allowed name() {
 }
 
 std::optional<TorchVersion> take_version(TomlTable& table, std::string_view key) {
-  const auto value = table.take(key, version());
+  const auto value = table.take(key, torch_version());
   return value ? torch_version_from(std::get<std::string>(*value)) : std::nullopt;
 }
 
@@ -107,19 +99,19 @@ std::vector<std::string> take_names(TomlReading& reading, TomlTable& table, std:
 
 void check(TomlReading& reading, TomlTable& table, const OpTableRow& row) {
   if (row.since && row.before && *row.since >= *row.before) {
-    reading.error(table.line_of("before"),
-                  table.name_of("before") + " is not above " + table.name_of("since") +
-                      "; allowed: a later version than it");
+    reading.error(table.line_of("before"), table.name_of("before") + " is not above " +
+                                               table.name_of("since") +
+                                               "; allowed: a later version than it");
   }
   if (row.then && !row.before) {
-    reading.error(table.line_of("then"),
-                  table.name_of("then") + " needs " + table.name_of("before") +
-                      "; allowed: the classes from that version on");
+    reading.error(table.line_of("then"), table.name_of("then") + " needs " +
+                                             table.name_of("before") +
+                                             "; allowed: the classes from that version on");
   }
   if (row.macos_since && row.macos_before && *row.macos_since >= *row.macos_before) {
-    reading.error(table.line_of("macos_before"),
-                  table.name_of("macos_before") + " is not above " + table.name_of("macos_since") +
-                      "; allowed: a later version than it");
+    reading.error(table.line_of("macos_before"), table.name_of("macos_before") + " is not above " +
+                                                     table.name_of("macos_since") +
+                                                     "; allowed: a later version than it");
   }
 }
 
@@ -140,6 +132,14 @@ bool say_the_same(const OpTableRow& a, const OpTableRow& b) {
 
 }  // namespace
 
+Allowed torch_version() {
+  return {.like = std::string(),
+          .type = "a string",
+          .wrong = "is not a version",
+          .text = std::string(kVersionAllowed),
+          .holds = [](const Value& value) { return is_version(std::get<std::string>(value)); }};
+}
+
 std::string with_namespace(std::string_view operation) {
   const bool has_one = operation == "*" || operation.find("::") != operation.npos;
   return has_one ? std::string(operation) : "aten::" + std::string(operation);
@@ -154,10 +154,10 @@ std::vector<OpTableRow> read_op_table(TomlReading& reading) {
     row.line = table.line();
     // Asked for in the order in which people are told of them.
     const bool named = table.require_node("names", kNamesAllowed) != nullptr;
-    const std::vector<std::string> names = named ? take_names(reading, table, "names")
-                                                 : std::vector<std::string>();
-    const auto backend = table.require(
-        "backend", words({std::begin(kTableBackends), std::end(kTableBackends)}));
+    const std::vector<std::string> names =
+        named ? take_names(reading, table, "names") : std::vector<std::string>();
+    const auto backend =
+        table.require("backend", words({std::begin(kTableBackends), std::end(kTableBackends)}));
     if (backend) row.backend = std::get<std::string>(*backend);
     row.classes = take_classes(reading, table, "classes");
     row.members = take_names(reading, table, "members");
@@ -181,9 +181,10 @@ std::vector<OpTableRow> read_op_table(TomlReading& reading) {
     }
     check(reading, table, row);
     if (named && names.empty() && !reading.is_broken(node)) {
-      reading.error(table.line_of("names"), "operations.names has no name; allowed: " +
-                                                std::string(kNamesAllowed));
+      reading.error(table.line_of("names"),
+                    "operations.names has no name; allowed: " + std::string(kNamesAllowed));
     }
+    if (row.backend.empty()) continue;  // Reported; there is no table to put it into.
     for (const std::string& operation : names) {
       row.operation = operation;
       const auto twin = std::find_if(rows.begin(), rows.end(), [&row](const OpTableRow& other) {

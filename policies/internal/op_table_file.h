@@ -18,6 +18,9 @@ inline constexpr std::string_view kTableBackends[] = {"cpu", "cuda", "mps"};
 /// The text of the table that is shipped. Made by CMake from op_table.toml.
 [[nodiscard]] std::string_view shipped_op_table();
 
+/// A version of libtorch, as "2.9".
+[[nodiscard]] Allowed torch_version();
+
 /// An operation's name with its namespace: "aten::add" of "add".
 [[nodiscard]] std::string with_namespace(std::string_view operation);
 

@@ -62,6 +62,7 @@ class LimitsFile {
 
   [[nodiscard]] Config config() const {
     Config config = inline_config(2);
+    config.executor.backend = "test";  // The executor's word for TestBackend.
     config.limits.file = path_.string();
     return config;
   }

@@ -88,6 +88,7 @@ TEST(Collector, ValuesAreThoseOfTheSnapshot) {
       {R"(streamgate_limits_state{executor="default",state="none"})", 0},
       {R"(streamgate_limits_state{executor="default",state="used"})", 0},
       {R"(streamgate_limits_state{executor="default",state="mismatch"})", 1},
+      {R"(streamgate_unknown_operations_total{executor="default"})", 57},
       {R"(streamgate_streams_slots{executor="default"})", 61},
       {R"(streamgate_streams_opened{executor="default"})", 62},
       {R"(streamgate_streams_leased{executor="default"})", 63},

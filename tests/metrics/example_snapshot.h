@@ -47,6 +47,7 @@ inline executor::Snapshot example_snapshot() {
         .in_use = 20 + i, .limit = 30 + i, .ceiling = 40 + i, .policy = "p" + std::to_string(i)};
   }
   snapshot.queue = {.tasks = 51, .bytes = 52, .max_tasks = 53, .max_bytes = 54};
+  snapshot.unknown_operations = 57;
   snapshot.streams = {.slots = 61, .opened = 62, .leased = 63, .exhausted = 64};
   snapshot.arena = {
       .threads = 71, .tickets = 72, .intra_op_threads = 73, .raised_global_limit = true};

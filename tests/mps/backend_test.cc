@@ -264,6 +264,16 @@ TEST(MpsBackend, AStreamThatTheDeviceHasNotFinishedIsNotHandedOn) {
   }
   busy.end();
   EXPECT_TRUE(done.event.wait());
+
+  // Once it has, anybody may have it.
+  backend.reset();
+  backend = initialised_backend();
+  bool handed_on = false;
+  for (StreamIndex index = kHasPool ? 1 : 0; index < backend->max_streams(); ++index) {
+    backend->open_stream(index);
+    handed_on |= stream_behind(*backend, index) == unfinished;
+  }
+  EXPECT_TRUE(handed_on);
 }
 
 }  // namespace

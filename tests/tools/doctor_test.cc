@@ -171,6 +171,18 @@ TEST(Doctor, BrokenLimitsAreUnusableWithFileAndLine) {
   EXPECT_TRUE(contains(errors[0].at("what"), limits + ":1: format = 2 is newer")) << errors[0];
 }
 
+TEST(Doctor, ABrokenOpTableIsUnusableWithFileAndLine) {
+  const TemporaryFolder folder;
+  const std::string table = folder.write("ops.toml", "[[operations]]\nnames = [\"a\"]\n");
+  const std::string file = folder.write("ours.toml", "op_table.file = \"" + table + "\"\n");
+  const Examined examined = doctor({"--config", file});
+  EXPECT_EQ(examined.exit_code, 2);
+  EXPECT_EQ(examined.report.at("config").at("state"), "valid") << "the config is not to blame";
+  const auto errors = found(examined, "op_table_unusable");
+  ASSERT_EQ(errors.size(), 2U) << examined.report.dump(2);
+  EXPECT_TRUE(contains(errors[0].at("what"), table + ":1: operations")) << errors[0];
+}
+
 TEST(Doctor, AbsentConfigIsUnusable) {
   const Examined examined = doctor({"--config", "/no/such/file.toml"});
   EXPECT_EQ(examined.exit_code, 2);

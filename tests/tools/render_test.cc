@@ -66,7 +66,7 @@ TEST(RenderJson, EveryFindingIsInTheDocs) {
   const std::string docs{std::istreambuf_iterator<char>(file), {}};
   for (const char* id :
        {"config_invalid", "executor_failed", "limits_unusable", "limits_missing", "limits_mismatch",
-        "operation_failed", "operation_slow", "libtorch_headers_differ", "second_libtorch",
+        "op_table_unusable", "operation_failed", "operation_slow", "libtorch_headers_differ", "second_libtorch",
         "reference_blas", "blas_own_threads", "two_openmp_runtimes", "cpu_quota",
         "oversubscribed"}) {
     EXPECT_NE(docs.find("- `" + std::string(id) + "`"), docs.npos) << id;

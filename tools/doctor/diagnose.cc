@@ -50,6 +50,14 @@ void executor_error(const Report& report, Findings& findings) {
        "choose another backend with the key executor.backend, or mend what it says"});
 }
 
+void op_table(const Report& report, Findings& findings) {
+  for (const std::string& error : report.op_table_errors) {
+    findings.push_back({Severity::kError, "op_table_unusable", error,
+                        "mend the row, as docs/op_classes.md describes the file; or take "
+                        "op_table.file out of the config"});
+  }
+}
+
 void limits(const Report& report, Findings& findings) {
   const std::string measure = "streamgate probe --backend " + report.device.provenance.backend +
                               " --out FILE, with FILE as limits.file of the config";
@@ -192,7 +200,7 @@ void cores(const Report& report, Findings& findings) {
 
 std::vector<Finding> diagnose(const Report& report) {
   Findings findings;
-  for (const auto check : {config_errors, executor_error, limits, operation, headers_differ,
+  for (const auto check : {config_errors, executor_error, limits, op_table, operation, headers_differ,
                            other_libtorch, blas, openmp, cores}) {
     check(report, findings);
   }

@@ -5,6 +5,7 @@
 #include <streamgate/executor/executor.h>
 #include <streamgate/executor/internal/torch_library.h>
 #include <streamgate/policies/limits_file.h>
+#include <streamgate/policies/op_table.h>
 
 #include <ATen/Context.h>
 
@@ -59,6 +60,8 @@ void examine_executor(Report& report) {
     report.config.errors = lines_of(error.what());
   } catch (const policies::LimitsError& error) {
     report.limits = {.used = {.file = config.limits.file}, .errors = lines_of(error.what())};
+  } catch (const policies::OpTableError& error) {
+    report.op_table_errors = lines_of(error.what());
   } catch (const std::invalid_argument& error) {
     // Right in itself, but not on this machine or in this build.
     const std::string source = report.config.file ? report.config.file->string() + ": " : "";

@@ -86,6 +86,7 @@ struct Report {
   OperationFacts operation{};
   ConfigFacts config{};
   LimitsFacts limits{};
+  std::vector<std::string> op_table_errors{};  ///< One for each thing that is wrong with the file.
   /// As the executor resolved it; none when the config or the executor cannot be used.
   std::optional<policies::Config> effective{};
   std::string executor_error{};  ///< Why there is no executor though the config is fine.

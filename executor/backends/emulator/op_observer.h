@@ -4,7 +4,10 @@
 // sees the calls, and who encodes them. The one does not know the device, the other not libtorch.
 #pragma once
 
+#include <streamgate/policies/op_class.h>
+
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -17,9 +20,13 @@ void observe_operators_of_this_thread();
 /// Whether an operator that this thread calls now is to be encoded.
 [[nodiscard]] bool operators_are_encoded() noexcept;
 
+/// What EmulatorOptions::classify says of it. REQUIRES: operators_are_encoded().
+[[nodiscard]] std::optional<policies::OpClassSet> class_of_operator(std::string_view name);
+
 /// An operator that has computed its result: encodes it. `output` is the result's memory when that
 /// is floating-point numbers, else empty.
-void encode_operator(std::string_view name, std::span<std::byte> output);
+void encode_operator(std::string_view name, policies::OpClassSet classes,
+                     std::span<std::byte> output);
 
 /// An operator that hands the host a number out of a tensor, for which the device must be done.
 void wait_for_operators() noexcept;
