@@ -24,11 +24,11 @@ namespace {
 using policies::OpClass;
 using Nanoseconds = std::chrono::nanoseconds;
 
-constexpr Nanoseconds kNever = Nanoseconds::max();
-
+/// At most 126 years, half of what fits: a collapsed plant takes longer for an answer than a clock
+/// can count, and the sum with the present time must not come out in the past.
 Nanoseconds from_seconds(double seconds) {
-  const double nanoseconds = std::round(seconds * 1e9);
-  return nanoseconds < 9e18 ? Nanoseconds(static_cast<Nanoseconds::rep>(nanoseconds)) : kNever;
+  const double nanoseconds = std::min(4e18, std::round(seconds * 1e9));
+  return Nanoseconds(static_cast<Nanoseconds::rep>(nanoseconds));
 }
 double to_seconds(Nanoseconds time) { return std::chrono::duration<double>(time).count(); }
 

@@ -19,10 +19,10 @@ function(run result)
 endfunction()
 
 # Liveness asks of a cycle in which all has not ended whether every thread goes on in it (-f).
-set(build -O1 -w -DCOLLAPSE -DMEMLIM=3000 -DSAFETY)
+set(build -O2 -w -DCOLLAPSE -DMEMLIM=3000 -DSAFETY)
 set(search -m1000000)
 if("-DLIVENESS" IN_LIST defines)
-  set(build -O1 -w -DCOLLAPSE -DMEMLIM=3000 -DNFAIR=3)
+  set(build -O2 -w -DCOLLAPSE -DMEMLIM=3000 -DNFAIR=3)
   set(search -m1000000 -a -f)
 endif()
 run(ignored "${SPIN}" -a ${defines} "${MODEL}")

@@ -34,13 +34,16 @@ trap 'rm -r "$scratch"' EXIT
 mkdir "$scratch/streamgate"
 for folder in policies executor; do ln -s "$source_dir/$folder" "$scratch/streamgate/$folder"; done
 
-# compile FILE [OPTION...]: the stand-ins come last, so a machine's own headers are preferred.
+# On a Mac its own headers come first. Elsewhere <objc/...> may be GNU's, which is another runtime.
+case $(uname -s) in Darwin) apple=-idirafter ;; *) apple=-I ;; esac
+
+# compile FILE [OPTION...]
 compile() {
   file=$1
   shift
   # shellcheck disable=SC2086  # options
   "$cxx" -std=c++20 -fsyntax-only ${CXXFLAGS:-} "$@" -I "$scratch" -I "$include" \
-    -I "$include/torch/csrc/api/include" -idirafter "$here/stand_ins/apple" "$file"
+    -I "$include/torch/csrc/api/include" $apple "$here/stand_ins/apple" "$file"
 }
 
 tier=none number=0

@@ -166,19 +166,19 @@ int after_main() {
   static LastLook look;
   static Event main_has_returned;
   static Executor executor(on_mps(mps_config()));
+  // Registered before the backend's own handler, which comes with the first stream, and so called
+  // after it: from then on there must be no call.
+  std::atexit([] {
+    stand_in::main_returns();
+    main_has_returned.set();
+  });
   static Event started;
   static auto future = executor.submit([] {
     stand_in::encode({.label = "before the end"});
     started.set();
     look.task_ended = main_has_returned.wait();
   });
-  if (!started.wait()) return fail("the task did not start");
-  // This runs first of all that runs after main.
-  std::atexit([] {
-    stand_in::main_returns();
-    main_has_returned.set();
-  });
-  return 0;
+  return started.wait() ? 0 : fail("the task did not start");
 }
 
 int no_device() {
