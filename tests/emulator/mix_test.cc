@@ -75,7 +75,7 @@ TEST(EmulatorMix, WithoutTheGateTheSameProgramDiesOnEveryShippedFaultModel) {
   }
 }
 
-TEST(EmulatorMix, SlowMillionOfTasksOnEachFaultModelWithNoDeathAndNoWrongResultAtTheCeilings) {
+TEST(EmulatorMix, LongMillionOfTasksOnEachFaultModelWithNoDeathAndNoWrongResultAtTheCeilings) {
   for (const policies::ShippedFaultModel& shipped : policies::shipped_fault_models()) {
     const ChildResult result =
         run_child({STREAMGATE_EMULATOR_MIX, std::string(shipped.name), kTasks}, 140s);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How often `streamgate probe`, the real binary, is right: on every shipped fault model, on random
-// ones, and on faults that seldom strike. The suite has time for a sample; with
-// STREAMGATE_PROBE_THOROUGH=1 in the environment it is the 20 runs of a minute each that
-// docs/probe.md reports.
+// ones, and on faults that seldom strike. Long: run when asked for. By itself it is a sample; with
+// STREAMGATE_PROBE_THOROUGH=1 in the environment it is 20 runs of a minute each.
 #include <streamgate/policies/fault_model.h>
 #include <streamgate/policies/shipped_fault_models.h>
 
@@ -71,7 +70,7 @@ void note(const std::string& what, const Probed& measured) {
   std::cerr << ", exit code " << measured.run.exit_code << '\n';
 }
 
-TEST(ProbeAccuracy, SlowEveryShippedModelIsRecoveredExactly) {
+TEST(ProbeAccuracy, LongEveryShippedModelIsRecoveredExactly) {
   const Effort spent = effort();
   for (const policies::ShippedFaultModel& shipped : policies::shipped_fault_models()) {
     SCOPED_TRACE(shipped.name);
@@ -83,7 +82,7 @@ TEST(ProbeAccuracy, SlowEveryShippedModelIsRecoveredExactly) {
   }
 }
 
-TEST(ProbeAccuracy, SlowRandomModelsWithCertainFaultsAreRecoveredExactly) {
+TEST(ProbeAccuracy, LongRandomModelsWithCertainFaultsAreRecoveredExactly) {
   const TemporaryFolder folder;
   const Effort spent = effort();
   for (unsigned seed = 1; seed <= spent.runs; ++seed) {
@@ -97,7 +96,7 @@ TEST(ProbeAccuracy, SlowRandomModelsWithCertainFaultsAreRecoveredExactly) {
   }
 }
 
-TEST(ProbeAccuracy, SlowTwoPercentFaultsAreFoundIn19Of20Runs) {
+TEST(ProbeAccuracy, LongTwoPercentFaultsAreFoundIn19Of20Runs) {
   const Effort spent = effort();
   const FaultModel model = policies::find_fault_model("intermittent");
   const auto is_right = [&](const Probed& measured) {

@@ -97,7 +97,7 @@ TEST(KneeOnPlants, MeetsEveryGoalOnAHundredUnseenPlants) {
   EXPECT_TRUE(summary.knee_coverage.has_value());
 }
 
-TEST(KneeOnPlants, SlowMeetsEveryGoalOnTwoHundredUnseenPlants) {
+TEST(KneeOnPlants, LongMeetsEveryGoalOnTwoHundredUnseenPlants) {
   const Summary summary = judge(kReportSeeds, make_knee);
   EXPECT_EQ(summary.plants, 200U);
   EXPECT_EQ(missed_goals(summary), std::vector<std::string>{});
