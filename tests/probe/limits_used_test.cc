@@ -32,7 +32,7 @@ fault = "corrupt"
 execute_us = 50
 )toml";
 
-TEST(ProbedLimits, SlowAreTheCeilingsOfAnExecutorOnTheSameDeviceOnly) {
+TEST(ProbedLimits, LongAreTheCeilingsOfAnExecutorOnTheSameDeviceOnly) {
   const TemporaryFolder folder;
   const std::string model = folder.write("model.toml", kModel).string();
   const std::string limits = (folder.path() / "limits.toml").string();

@@ -65,7 +65,7 @@ TEST(ProbeMeasures, SafeWidthsFailuresAndPairsOfAModelExactly) {
       << aborted.at("text");
 }
 
-TEST(ProbeMeasures, SlowHangIsNamedAndEndsInTime) {
+TEST(ProbeMeasures, LongHangIsNamedAndEndsInTime) {
   const TemporaryFolder folder;
   policies::FaultModel model;
   model.classes[index_of(OpClass::kKernel)] = {.safe_threads = 2, .rule = {.fault = Fault::kHang}};
@@ -75,7 +75,7 @@ TEST(ProbeMeasures, SlowHangIsNamedAndEndsInTime) {
   EXPECT_LT(measured.report.at("elapsed_s"), 62);
 }
 
-TEST(ProbeMeasures, SlowDeviceThatNeverFailsAndWritesTheLimitsFile) {
+TEST(ProbeMeasures, LongDeviceThatNeverFailsAndWritesTheLimitsFile) {
   const TemporaryFolder folder;
   const std::string out = (folder.path() / "limits.toml").string();
   const Probed measured =
@@ -95,7 +95,7 @@ TEST(ProbeMeasures, SlowDeviceThatNeverFailsAndWritesTheLimitsFile) {
   EXPECT_TRUE(limits.incompatible.empty());
 }
 
-TEST(ProbeMeasures, SlowTheKneeOfTheCpu) {
+TEST(ProbeMeasures, LongTheKneeOfTheCpu) {
   const ChildResult run =
       probe({"--backend", "cpu", "--max-threads", "2", "--budget-seconds", "20", "--json"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
@@ -110,7 +110,7 @@ TEST(ProbeMeasures, SlowTheKneeOfTheCpu) {
   EXPECT_EQ(raw.at("throughput").size(), 2U);
 }
 
-TEST(ProbeMeasures, SlowTableForPeopleNamesClassesAndFailures) {
+TEST(ProbeMeasures, LongTableForPeopleNamesClassesAndFailures) {
   const ChildResult run = probe(
       {"--backend", "emulator", "--fault-model", "seeds-nograph", "--max-threads", "3"});
   EXPECT_EQ(run.exit_code, 0) << run.err;

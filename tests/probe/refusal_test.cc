@@ -69,7 +69,7 @@ TEST(ProbeRefuses, WrongInputBeforeAnythingIsRun) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()), 2);
 }
 
-TEST(ProbeRefuses, SlowNumbersOutOfRange) {
+TEST(ProbeRefuses, LongNumbersOutOfRange) {
   std::vector<WrongInput> cases;
   const auto add = [&](const std::string& option, std::vector<std::string> values,
                        const std::string& says) {
@@ -247,7 +247,7 @@ TEST(ProbeRefuses, ToTakeALackOfThreadsForAFailureOfTheDevice) {
 #endif
 
 #if defined(STREAMGATE_CXX)
-TEST(ProbeReproducer, SlowCompilesAloneAndShowsTheFailure) {
+TEST(ProbeReproducer, LongCompilesAloneAndShowsTheFailure) {
   const TemporaryFolder folder;
   const std::string model =
       folder.write("model.toml",

@@ -68,7 +68,9 @@ void Engine::work() {
     } else if (stopping_ && idle()) {
       return;
     } else if (!running_.empty()) {
-      changed_.wait_until(lock, running_.front().end);
+      // A copy: wait_until looks at it again when it wakes, and the heap may have moved by then.
+      const Clock::time_point end = running_.front().end;
+      changed_.wait_until(lock, end);
     } else {
       ++without_deadline_;
       changed_.wait(lock);
