@@ -208,13 +208,29 @@ Stream::Turn::Turn(Stream& stream) : stream_(stream) {
     fail_assertion("BUG IN CLIENT OF LIBDISPATCH",
                    "dispatch_sync called on queue already owned by current thread");
   }
-  stream_.queue_.lock();
-  stream_.queue_owner_.store(std::this_thread::get_id());
+  static_cast<void>(stream_.enter_queue(kNever));
 }
 
-Stream::Turn::~Turn() {
-  stream_.queue_owner_.store({});
-  stream_.queue_.unlock();
+Stream::Turn::~Turn() { stream_.leave_queue(); }
+
+bool Stream::enter_queue(Clock::time_point deadline) {
+  std::unique_lock lock(queue_mutex_);
+  const auto is_free = [this] { return !queue_taken_; };
+  if (deadline == kNever) {
+    queue_free_.wait(lock, is_free);
+  } else if (!queue_free_.wait_until(lock, deadline, is_free)) {
+    return false;
+  }
+  queue_taken_ = true;
+  queue_owner_.store(std::this_thread::get_id());
+  return true;
+}
+
+void Stream::leave_queue() {
+  const std::lock_guard lock(queue_mutex_);
+  queue_owner_.store({});
+  queue_taken_ = false;
+  queue_free_.notify_one();
 }
 
 bool Stream::on_queue() const noexcept { return queue_owner_.load() == std::this_thread::get_id(); }
@@ -245,16 +261,10 @@ bool Stream::synchronize(Clock::time_point deadline) {
     commit();
     last = last_committed_;
   } else {
-    if (deadline == kNever) {
-      queue_.lock();
-    } else if (!queue_.try_lock_until(deadline)) {
-      return false;
-    }
-    queue_owner_.store(std::this_thread::get_id());
+    if (!enter_queue(deadline)) return false;
     commit();
     last = last_committed_;
-    queue_owner_.store({});
-    queue_.unlock();
+    leave_queue();
   }
   return !last || last->wait_until_completed(deadline);
 }

@@ -213,9 +213,16 @@ class Stream {
 
   Stream(Device& device, std::size_t index) noexcept : device_(device), index_(index) {}
 
+  /// False when the deadline came first.
+  [[nodiscard]] bool enter_queue(Clock::time_point deadline);
+  void leave_queue();
+
   Device& device_;
   const std::size_t index_;
-  std::timed_mutex queue_;
+  // Not a std::timed_mutex, whose waits until a time GCC 12's ThreadSanitizer does not know.
+  std::mutex queue_mutex_;
+  std::condition_variable queue_free_;
+  bool queue_taken_ = false;  ///< Under queue_mutex_.
   std::atomic<std::thread::id> queue_owner_{};
   std::atomic<std::thread::id> inside_{};
   std::shared_ptr<CommandBuffer> filling_;
