@@ -6,18 +6,17 @@
 
 #include <string>
 
+#include "../support/child_process.h"
+#include "../support/event.h"
+
 namespace streamgate::testing {
-
-struct ChildResult {
-  int exit_code = -1;  ///< -1: it did not exit.
-  int signal = 0;      ///< That ended it; SIGKILL when it took longer than the guard.
-  std::string err{};
-};
-
-/// By posix_spawn. The scenario's name is all that the child is given.
-[[nodiscard]] ChildResult run_scenario_in_child(const std::string& name);
 
 /// What such a child does; in scenarios.cc.
 [[nodiscard]] int run_scenario(const std::string& name);
+
+/// The scenario's name is all that the child is given.
+[[nodiscard]] inline ChildResult run_scenario_in_child(const std::string& name) {
+  return run_child({"/proc/self/exe", "--scenario", name}, kGuard);
+}
 
 }  // namespace streamgate::testing
