@@ -30,7 +30,7 @@
 
 #include <objc/message.h>
 #include <objc/runtime.h>
-#include <unistd.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <array>
@@ -212,9 +212,9 @@ class Streams {
       return "streamgate: main has returned, after which MPS must not be called (pytorch#188812). "
              "Remedy: drain or destroy executors before main returns";
     }
-    // Relaxed: it is set before any other thread has a stream, and a fork copies it.
-    const pid_t process = process_.load(std::memory_order_relaxed);
-    if (process != 0 && process != getpid()) {
+    // Set in the child by pthread_atfork, as asking for the process's number is a system call, and
+    // this is asked four times a task. Relaxed: a forked child has one thread, which has set it.
+    if (forked_.load(std::memory_order_relaxed)) {
       return "streamgate: this process was forked from one that uses MPS, where Metal does not "
              "work (pytorch#178037). Remedy: start processes by posix_spawn or exec, never by fork "
              "alone";
@@ -225,7 +225,7 @@ class Streams {
   void initialise(bool force_graph_path) {
     if (const char* const why = refusal()) throw std::runtime_error(why);
     const std::lock_guard lock(mutex_);
-    if (process_.load(std::memory_order_relaxed) != 0) {
+    if (initialised_) {
       if (force_graph_path && !forced_graph_path_) {
         throw std::runtime_error(
             "streamgate: mps.force_graph_path = true came too late: libtorch reads "
@@ -257,7 +257,10 @@ class Streams {
       throw std::runtime_error("streamgate: libtorch could not commit to the MPS device");
     }
     forced_graph_path_ = std::getenv("MPS_FORCE_GRAPH_PATH") != nullptr;
-    process_.store(getpid(), std::memory_order_relaxed);
+    if (pthread_atfork(nullptr, nullptr, [] { instance().forked_ = true; }) != 0) {
+      throw std::runtime_error("streamgate: no memory to be told of forks");
+    }
+    initialised_ = true;
   }
 
   /// Whether the device has answered to initialise.
@@ -319,10 +322,11 @@ class Streams {
       "streamgate: libtorch has no MPS stream left that nobody else owns. Remedy: lower "
       "executor.streams, or keep one executor in a process";
 
-  std::atomic<pid_t> process_{0};  ///< That initialised; 0: none yet.
+  std::atomic<bool> forked_{false};  ///< This is a child of the process that initialised.
   std::atomic<bool> exiting_{false};
   std::once_flag registered_;
   std::mutex mutex_;
+  bool initialised_ = false;
   bool forced_graph_path_ = false;
   Slot first_;
   std::array<Slot, libtorch::kStreams> slots_;
