@@ -52,6 +52,10 @@ void StreamPool::give_back(StreamIndex slot) noexcept {
   assert((before & bit(slot)) == 0 && "a slot was given back twice");
 }
 
+bool StreamPool::only_constructors_is_free() const noexcept {
+  return slots_ > 1 && free_.load(std::memory_order_relaxed) == bit(0);
+}
+
 bool StreamPool::needs_opening(StreamIndex slot) const noexcept {
   // Relaxed: only the holder of the lease asks, and the lease orders it after the one that opened.
   return (opened_.load(std::memory_order_relaxed) & bit(slot)) == 0;

@@ -40,6 +40,9 @@ class StreamPool {
   /// REQUIRES: `slot` is leased, and the device is done with its stream.
   void give_back(StreamIndex slot) noexcept;
 
+  /// Whether a lease is to be had by the constructing thread, and by nobody else.
+  [[nodiscard]] bool only_constructors_is_free() const noexcept;
+
   /// Whether the stream behind the slot still has to be opened; says yes once.
   /// REQUIRES: the caller holds the lease on the slot.
   [[nodiscard]] bool needs_opening(StreamIndex slot) const noexcept;

@@ -169,20 +169,28 @@ Outcome Core::run(CallerNode& node, const std::stop_token& stop) {
   return node.outcome;
 }
 
-bool Core::may_overtake(std::size_t lane) const noexcept {
+/// `on_own_stream`: on one that none of those who wait could have.
+bool Core::may_overtake(std::size_t lane, bool on_own_stream) const noexcept {
   if (queue_.tasks() == 0) return true;
   if (!queue_.inbox_empty()) return false;
   const OpClassSet classes = OpClassSet::from_lane(lane);
   for (std::size_t other = 0; other < kLanes; ++other) {
     if (queue_.ordered(other) == 0) continue;
     const OpClassSet waiting = OpClassSet::from_lane(other);
-    if (waiting.shares_with(classes) || gate_.exclude_each_other(waiting, classes)) return false;
+    if (gate_.exclude_each_other(waiting, classes)) return false;
+    if (waiting.shares_with(classes) && !on_own_stream) return false;
   }
   return true;
 }
 
 bool Core::try_admit_caller(CallerNode& node) noexcept {
-  if (!may_overtake(node.classes.lane()) || !gate_.try_acquire(node.classes)) return false;
+  // Those who wait for a stream must not keep the constructing thread from the one that is kept for
+  // it. They lose no turn: a stream that comes back goes to them, as then it is not the only one.
+  const bool on_own_stream = node.by_constructor && streams_.only_constructors_is_free();
+  if (on_own_stream && !queue_.inbox_empty()) sort_inbox();
+  if (!may_overtake(node.classes.lane(), on_own_stream) || !gate_.try_acquire(node.classes)) {
+    return false;
+  }
   const std::optional<StreamIndex> lease = streams_.lease(lessee(node));
   if (!lease) {
     gate_.release(node.classes);

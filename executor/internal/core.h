@@ -156,7 +156,7 @@ class Core final : public WorkSource {
   void after_release() noexcept {
     if (queue_.tasks() != 0) dispatch();
   }
-  [[nodiscard]] bool may_overtake(std::size_t lane) const noexcept;
+  [[nodiscard]] bool may_overtake(std::size_t lane, bool on_own_stream) const noexcept;
   [[nodiscard]] unsigned blocked_with(std::size_t lane, Gate::Refusal refusal) const noexcept;
 
   [[nodiscard]] Progress execute(TaskNode& node, Backend::Thread thread,

@@ -3,8 +3,8 @@
 // The backends that can be probed, by name.
 #include <streamgate/executor/probe/workload.h>
 
-#include <streamgate/executor/probe/workloads/cpu.h>
 #include <streamgate/executor/probe/workloads/emulator.h>
+#include <streamgate/executor/probe/workloads/libtorch.h>
 #include <streamgate/policies/shipped_fault_models.h>
 
 #include <stdexcept>
@@ -32,6 +32,9 @@ constexpr Entry kEntries[] = {
      [](const WorkloadOptions& options) {
        return make_emulator_workload(fault_model_of(options));
      }},
+#if STREAMGATE_WITH_TORCH && STREAMGATE_MPS_TIER != 0
+    {"mps", [](const WorkloadOptions&) { return make_mps_workload(); }},
+#endif
 };
 
 const Entry& entry_of(const WorkloadOptions& options) {

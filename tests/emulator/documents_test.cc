@@ -234,10 +234,10 @@ TEST(EmulatedDocuments, SlotExhaustion) {
   Executor executor(emulated(model, 8));
   // Of two streams one is kept for the constructing thread.
   Blocker blocker(executor, {.op_class = OpClass::kRaw});
-  EXPECT_EQ(executor.run({.op_class = OpClass::kRaw}, [] { return 1; }).value(), 1);
   auto waiting =
       executor.submit({.op_class = OpClass::kRaw}, [] { return at::zeros({2}).numel(); });
   EXPECT_TRUE(eventually([&] { return executor.snapshot().streams.exhausted > 0; }));
+  EXPECT_EQ(executor.run({.op_class = OpClass::kRaw}, [] { return 1; }).value(), 1);
   EXPECT_FALSE(waiting.ready());
   blocker.end();
   EXPECT_EQ(waiting.get().value(), 2);

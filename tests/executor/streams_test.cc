@@ -172,6 +172,36 @@ TEST_F(StreamsTest, ExhaustedStreamsLetTasksWaitInTheQueueAndAreCounted) {
   drain_all(executor);
 }
 
+TEST_F(StreamsTest, ConstructingThreadGetsItsStreamPastTasksThatWaitForOne) {
+  Executor executor(options(3, 3, 2));
+  std::optional<Blocker> blocker(executor);
+  auto waiting = executor.submit([](TaskContext& context) { return context.stream(); });
+  for (int i = 0; i < 100; ++i) {
+    const auto stream = executor.run({.deadline = Clock::now() + kGuard},
+                                     [](TaskContext& context) { return context.stream(); });
+    ASSERT_TRUE(stream);
+    EXPECT_EQ(stream.value(), 0U);
+  }
+  EXPECT_FALSE(waiting.ready());
+  blocker.reset();
+  EXPECT_EQ(waiting.get().value(), 1U);
+  drain_all(executor);
+}
+
+TEST_F(StreamsTest, ConstructingThreadWaitsBehindATaskThatItsOwnWouldKeepOut) {
+  Executor executor(options(3, 3, 2));
+  std::optional<Blocker> blocker(executor);
+  std::atomic<bool> was_alone{false};
+  auto alone = executor.submit({.op_class = OpClass::kExclusive}, [&] { was_alone = true; });
+  const std::jthread ends_it([&] {
+    EXPECT_TRUE(eventually([&] { return executor.snapshot().queue.tasks == 2; }));
+    blocker.reset();
+  });
+  EXPECT_TRUE(executor.run([&] { EXPECT_TRUE(was_alone.load()); }));
+  EXPECT_TRUE(alone.get());
+  drain_all(executor);
+}
+
 TEST_F(StreamsTest, SingleStreamServesBothDoors) {
   Executor executor(options(2, 2, 1));
   for (int i = 0; i < 100; ++i) {

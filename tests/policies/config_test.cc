@@ -21,8 +21,12 @@
 #include <utility>
 #include <vector>
 
+#include "../support/temporary_folder.h"
+
 namespace streamgate::policies {
 namespace {
+
+using testing::TemporaryFolder;
 
 Config parse(std::string_view toml) { return parse_config(toml, "sg.toml"); }
 
@@ -89,33 +93,6 @@ std::string other_config() {
   for (const auto& [name, value] : other_values()) toml += std::string(name) + " = " + value + "\n";
   return toml;
 }
-
-class TemporaryFolder {
- public:
-  TemporaryFolder()
-      : path_(std::filesystem::path(testing::TempDir()) /
-              (std::string("streamgate_") +
-               testing::UnitTest::GetInstance()->current_test_info()->name())) {
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-
-  std::filesystem::path write(const std::string& name, std::string_view text) const {
-    std::ofstream(path_ / name, std::ios::binary) << text;
-    return path_ / name;
-  }
-
- private:
-  std::filesystem::path path_;
-};
 
 // ---- What is read ----
 

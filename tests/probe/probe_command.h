@@ -16,12 +16,11 @@
 #include <vector>
 
 #include "../support/child_process.h"
-#include "../tools/temporary_folder.h"
+#include "../support/temporary_folder.h"
 
 namespace streamgate::testing {
 
 using Json = nlohmann::json;
-using tools::TemporaryFolder;
 
 inline constexpr std::chrono::seconds kProbeGuard{150};
 

@@ -2,6 +2,7 @@
 //
 // `streamgate probe` where things go wrong: with its input, with what it may write, with the machine,
 // and with the person at the keyboard.
+#include <streamgate/executor/probe/reproducer.h>
 #include <streamgate/policies/fault_model.h>
 
 #include <gtest/gtest.h>
@@ -267,6 +268,33 @@ TEST(ProbeReproducer, LongCompilesAloneAndShowsTheFailure) {
   ASSERT_EQ(compiled.exit_code, 0) << compiled.err;
   const ChildResult shown = run_child({program}, kProbeGuard);
   EXPECT_EQ(shown.signal, SIGSEGV) << shown.out << shown.err;
+}
+#endif
+
+#if defined(STREAMGATE_TORCH_PREFIX)
+// Nothing of libtorch fails on the CPU; the program is the same as for a device where it does.
+TEST(ProbeReproducer, LongOfLibtorchCompilesAsItSaysAndComparesItsResults) {
+  const executor::probe::Failure failure{
+      .parties = {{OpClass::kRaw, 2}}, .name = "SIGSEGV", .operation = "aten::linear"};
+  const auto written =
+      executor::probe::reproducer_of({.backend = "cpu"}, failure, {.backend = "cpu"});
+  ASSERT_TRUE(written);
+  EXPECT_TRUE(contains(written->instructions, "SIGSEGV with threads raw:2 of libtorch on cpu"));
+  const TemporaryFolder folder;
+  static_cast<void>(folder.write("reproducer.cc", written->program));
+  const std::size_t begin = written->instructions.find("    c++ ");
+  ASSERT_NE(begin, std::string::npos) << written->instructions;
+  const std::string compile =
+      written->instructions.substr(begin, written->instructions.find('\n', begin) - begin);
+  const ChildResult compiled =
+      run_child({"/bin/sh", "-c",
+                 "cd '" + folder.path().string() + "' && TORCH='" STREAMGATE_TORCH_PREFIX "' && " +
+                     compile},
+                kProbeGuard);
+  ASSERT_EQ(compiled.exit_code, 0) << compile << '\n' << compiled.err;
+  const ChildResult shown = run_child({(folder.path() / "reproducer").string()}, kProbeGuard);
+  EXPECT_EQ(shown.exit_code, 0) << shown.err;
+  EXPECT_TRUE(contains(shown.out, "nothing failed this time")) << shown.out;
 }
 #endif
 

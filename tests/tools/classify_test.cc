@@ -2,6 +2,7 @@
 //
 // `streamgate doctor --classify`: what it says of TorchScript files that are saved here, and of
 // files that are none.
+#include "../support/temporary_folder.h"
 #include "doctor/classify.h"
 
 #include <gtest/gtest.h>
@@ -14,11 +15,11 @@
 #include <vector>
 
 #include "run_command.h"
-#include "temporary_folder.h"
 
 namespace streamgate::tools {
 namespace {
 
+using testing::TemporaryFolder;
 using Json = nlohmann::json;
 
 /// linear (kernel or graph, as its input is), relu (graph in 2.9) and exp (raw), in a submodule.

@@ -11,11 +11,13 @@
 #include <string>
 #include <vector>
 
+#include "../support/temporary_folder.h"
 #include "run_command.h"
-#include "temporary_folder.h"
 
 namespace streamgate::tools {
 namespace {
+
+using testing::TemporaryFolder;
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != text.npos;

@@ -8,12 +8,13 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "../support/temporary_folder.h"
 #include "run_command.h"
-#include "temporary_folder.h"
 
 namespace streamgate::tools {
 namespace {
 
+using testing::TemporaryFolder;
 using Json = nlohmann::json;
 
 struct Examined {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // CPU quotas as the kernel tells them, read from a made-up file system.
+#include "../support/temporary_folder.h"
 #include "doctor/machine.h"
 
 #include <gtest/gtest.h>
 
-#include "temporary_folder.h"
 
 namespace streamgate::tools {
 namespace {
+
+using testing::TemporaryFolder;
 
 TEST(CpuQuota, NoneWhereThereAreNoControlGroups) {
   const TemporaryFolder root;

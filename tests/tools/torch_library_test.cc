@@ -14,12 +14,13 @@
 #include <sstream>
 #include <string>
 
-#include "temporary_folder.h"
+#include "../support/temporary_folder.h"
+
 
 namespace streamgate::executor {
 namespace {
 
-using tools::TemporaryFolder;
+using testing::TemporaryFolder;
 
 constexpr const char* kHash = "49444c3e546bf240bed24a101e747422d1f8a0ee";
 
