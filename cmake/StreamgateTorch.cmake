@@ -13,6 +13,7 @@ function(streamgate_find_torch)
   # installed package would carry them. torch_library brings headers, flags and all of libtorch.
   target_link_libraries(streamgate_torch INTERFACE torch_library)
   set(STREAMGATE_TORCH_VERSION "${Torch_VERSION}" PARENT_SCOPE)
+  set(STREAMGATE_TORCH_PREFIX "${TORCH_INSTALL_PREFIX}" PARENT_SCOPE)
   message(STATUS "libtorch ${Torch_VERSION}: ${Torch_DIR}")
 endfunction()
 streamgate_find_torch()

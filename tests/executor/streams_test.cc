@@ -175,8 +175,10 @@ TEST_F(StreamsTest, ExhaustedStreamsLetTasksWaitInTheQueueAndAreCounted) {
 TEST_F(StreamsTest, ConstructingThreadGetsItsStreamPastTasksThatWaitForOne) {
   Executor executor(options(3, 3, 2));
   std::optional<Blocker> blocker(executor);
-  auto waiting = executor.submit([](TaskContext& context) { return context.stream(); });
+  auto waiting = executor.submit({.deadline = Clock::now() + kGuard},
+                                 [](TaskContext& context) { return context.stream(); });
   for (int i = 0; i < 100; ++i) {
+    // A later one than that of the other, so that it is not first in order.
     const auto stream = executor.run({.deadline = Clock::now() + kGuard},
                                      [](TaskContext& context) { return context.stream(); });
     ASSERT_TRUE(stream);

@@ -275,7 +275,7 @@ TEST(ProbeReproducer, LongCompilesAloneAndShowsTheFailure) {
 // Nothing of libtorch fails on the CPU; the program is the same as for a device where it does.
 TEST(ProbeReproducer, LongOfLibtorchCompilesAsItSaysAndComparesItsResults) {
   const executor::probe::Failure failure{
-      .parties = {{OpClass::kRaw, 2}}, .name = "SIGSEGV", .operation = "aten::linear"};
+      .name = "SIGSEGV", .parties = {{policies::OpClass::kRaw, 2}}, .operation = "aten::linear"};
   const auto written =
       executor::probe::reproducer_of({.backend = "cpu"}, failure, {.backend = "cpu"});
   ASSERT_TRUE(written);
