@@ -5,12 +5,14 @@
 #pragma once
 
 #include <streamgate/executor/outcome.h>
+#include <streamgate/policies/limit_policy.h>
 #include <streamgate/policies/op_class.h>
 
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,6 +45,20 @@ struct GateSnapshot {
   std::size_t limit = 0;
   std::size_t ceiling = 0;
   std::string policy;
+  bool enforced = true;     ///< Whether the policy is in charge, or only watches (shadow).
+  std::size_t wanted = 0;   ///< The limit that the policy asks for; differs from `limit` in shadow.
+  std::uint64_t windows = 0;  ///< Windows of completions that the policy has judged.
+  struct Knee {
+    std::size_t limit = 0;
+    std::size_t low = 0;
+    std::size_t high = 0;
+    double per_second = 0;            ///< Good completions at the knee.
+    std::chrono::nanoseconds age{0};  ///< Since it was found, or found again.
+  };
+  std::optional<Knee> knee{};  ///< Where throughput stops growing, once the policy has found out.
+  std::array<std::uint64_t, policies::kLimitReasons> decision_counts{};  ///< By LimitReason.
+  /// The policy's last decisions, the oldest first; times are Clock's, since its epoch.
+  std::vector<policies::LimitDecision> decisions{};
 };
 
 /// What became of the limits file of the config.

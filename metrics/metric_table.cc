@@ -5,6 +5,7 @@
 #include <streamgate/policies/op_class.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 
 namespace streamgate::metrics {
@@ -71,6 +72,33 @@ Samples gates(const Observation& observed, std::size_t executor::GateSnapshot::*
   for (const OpClass op_class : policies::kAllOpClasses) {
     samples.push_back(sample({std::string(to_string(op_class))},
                              observed.snapshot.gates[index_of(op_class)].*number));
+  }
+  return samples;
+}
+
+/// The classes whose policy has found a knee: before that there is nothing to say.
+template <typename Number>
+Samples knees(const Observation& observed, Number (*number)(const executor::GateSnapshot::Knee&)) {
+  Samples samples;
+  for (const OpClass op_class : policies::kAllOpClasses) {
+    const auto& knee = observed.snapshot.gates[index_of(op_class)].knee;
+    if (knee) samples.push_back(sample({std::string(to_string(op_class))}, number(*knee)));
+  }
+  return samples;
+}
+
+/// Every reason from the first scrape on, as the outcomes of tasks; of the classes that have a
+/// policy which may decide anything at all.
+Samples decisions(const Observation& observed) {
+  Samples samples;
+  for (const OpClass op_class : policies::kAllOpClasses) {
+    const executor::GateSnapshot& gate = observed.snapshot.gates[index_of(op_class)];
+    if (gate.ceiling <= 1) continue;
+    for (std::size_t i = 0; i < policies::kLimitReasons; ++i) {
+      const auto reason = static_cast<policies::LimitReason>(i);
+      samples.push_back(sample({std::string(to_string(op_class)), std::string(to_string(reason))},
+                               gate.decision_counts[i]));
+    }
   }
   return samples;
 }
@@ -165,6 +193,66 @@ std::vector<Metric> make_table() {
          }
          return samples;
        }},
+
+      {"streamgate_gate_wanted_limit",
+       kGauge,
+       "permits",
+       {"class"},
+       "What the limit policy asks for; another number than the limit only in shadow.",
+       [](const Observation& o) { return gates(o, &executor::GateSnapshot::wanted); }},
+      {"streamgate_gate_shadow",
+       kGauge,
+       "",
+       {"class"},
+       "1 if the limit policy only watches; else 0.",
+       [](const Observation& o) {
+         Samples samples;
+         for (const OpClass op_class : policies::kAllOpClasses) {
+           samples.push_back(sample({std::string(to_string(op_class))},
+                                    o.snapshot.gates[index_of(op_class)].enforced ? 0 : 1));
+         }
+         return samples;
+       }},
+      {"streamgate_gate_knee",
+       kGauge,
+       "permits",
+       {"class"},
+       "Where throughput stops growing, as the limit policy has measured it.",
+       [](const Observation& o) {
+         return knees(o, +[](const executor::GateSnapshot::Knee& knee) { return knee.limit; });
+       }},
+      {"streamgate_gate_knee_low",
+       kGauge,
+       "permits",
+       {"class"},
+       "The largest limit that was measured to be too small, or 1.",
+       [](const Observation& o) {
+         return knees(o, +[](const executor::GateSnapshot::Knee& knee) { return knee.low; });
+       }},
+      {"streamgate_gate_knee_high",
+       kGauge,
+       "permits",
+       {"class"},
+       "The smallest limit that was measured to bring no more, or the ceiling.",
+       [](const Observation& o) {
+         return knees(o, +[](const executor::GateSnapshot::Knee& knee) { return knee.high; });
+       }},
+      {"streamgate_gate_knee_age_seconds",
+       kGauge,
+       "seconds",
+       {"class"},
+       "Time since the knee was found, or found again.",
+       [](const Observation& o) {
+         return knees(o, +[](const executor::GateSnapshot::Knee& knee) {
+           return std::chrono::duration<double>(knee.age).count();
+         });
+       }},
+      {"streamgate_gate_decisions_total",
+       kCounter,
+       "decisions",
+       {"class", "reason"},
+       "Decisions of the limit policy, by why it took them.",
+       decisions},
 
       {"streamgate_limits_state",
        kGauge,

@@ -5,6 +5,7 @@
 // done with it.
 #pragma once
 
+#include <streamgate/policies/limit_policy.h>
 #include <streamgate/policies/op_class.h>
 
 #include <array>
@@ -27,10 +28,22 @@ enum class WhenFull : std::uint8_t {
 
 /// One class's gate. `0` means "the executor decides": see the table of keys.
 struct GateConfig {
-  std::string policy = "fixed";
+  std::string policy = "knee";
   std::size_t limit = 0;
   std::size_t ceiling = 0;
+  bool shadow = false;  ///< The policy computes, and its limit is not put into force.
+  std::chrono::microseconds latency_target{0};  ///< 0: none.
+  std::chrono::microseconds queue_delay{0};     ///< 0: none.
 
+  [[nodiscard]] LimitMode mode() const noexcept {
+    return shadow ? LimitMode::kShadow : LimitMode::kEnforced;
+  }
+  /// Whether a policy that was made from the one will do for the other.
+  [[nodiscard]] bool same_policy(const GateConfig& other) const noexcept {
+    GateConfig as_wide = other;
+    as_wide.ceiling = ceiling;
+    return *this == as_wide;
+  }
   bool operator==(const GateConfig&) const = default;
 };
 
@@ -40,6 +53,7 @@ struct Config {
     std::string backend = "cpu";
     std::size_t threads = 0;              ///< Workers of the arena; 0: one for each core.
     std::size_t intra_op_threads = 0;     ///< Of libtorch for each task; 0: cores / threads.
+    bool adapt_intra_op = false;          ///< Lets the limit policy of raw choose them, live.
     bool allow_oversubscription = false;  ///< Lets threads x intra-op threads exceed the cores.
     std::size_t streams = 32;
     std::chrono::milliseconds drain_timeout{30'000};  ///< For the destructor.

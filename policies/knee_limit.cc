@@ -24,12 +24,14 @@ class KneeLimit final : public LimitPolicy {
  public:
   explicit KneeLimit(const LimitPolicyOptions& options) noexcept
       : initial_(options.initial),
-        ceiling_(options.ceiling),
         latency_target_(std::chrono::duration<double>(options.latency_target).count()),
-        search_(options.initial, options.ceiling) {}
+        queue_delay_(std::chrono::duration<double>(options.queue_delay).count()),
+        search_(options.initial, options.ceiling,
+                options.initial_is_knee ? KneeSearch::Start::kAtKnee
+                                        : KneeSearch::Start::kAnywhere) {}
 
   std::size_t initial_limit() const noexcept override { return initial_; }
-  bool wants_observations() const noexcept override { return true; }
+  bool wants_observations() const noexcept override { return search_.ceiling() > 1; }
 
   std::optional<std::size_t> observe(const Observation& observation) noexcept override {
     const std::size_t before = search_.limit();
@@ -50,6 +52,8 @@ class KneeLimit final : public LimitPolicy {
     const double seconds = search_.window().advance(o);
     if (o.limit != search_.limit()) return others_limit(o);
     strangers_ = 0;
+    // What the others took does not belong to those that follow.
+    if (o.missed > 0) search_.start_window(search_.limit());
     switch (search_.window().take(o, search_.limit(), seconds, usual_bad_ + kErrorShareAtOnce)) {
       case CompletionWindow::Ended::kNothing:
         break;
@@ -69,14 +73,11 @@ class KneeLimit final : public LimitPolicy {
   }
 
   /// The gate is not where this policy has put it. A few completions may still tell of the limit
-  /// before; more mean that somebody holds it there.
+  /// before; more mean that somebody holds it there, perhaps not for ever.
   void others_limit(const Observation& o) noexcept {
     if (++strangers_ < 2 * std::max(o.limit, search_.limit()) + 64 || o.limit == 0) return;
-    if (o.limit < search_.limit()) {
-      ceiling_ = o.limit;
-      search_.lower_ceiling(ceiling_);
-    }
-    search_.begin_at(std::min(o.limit, ceiling_), LimitReason::kMoved);
+    if (o.limit < search_.limit()) search_.stay_at_most(o.limit);
+    search_.begin_at(o.limit, LimitReason::kMoved);
   }
 
   void end_window() noexcept {
@@ -97,7 +98,17 @@ class KneeLimit final : public LimitPolicy {
                                    : search_.step(limit, KneeSearch::Way::kDown, kLatencyStep),
                                LimitReason::kLatency);
     }
+    judge_queue();
     search_.end_window();
+  }
+
+  void judge_queue() noexcept {
+    if (queue_delay_ <= 0) return;
+    const bool is_short = search_.window().mean_wait_seconds() < queue_delay_;
+    if (is_short && search_.may_grow()) {
+      search_.record(LimitReason::kShortQueue, search_.base(), {});
+    }
+    search_.set_growth(is_short ? KneeSearch::Growth::kHeld : KneeSearch::Growth::kFree);
   }
 
   /// The permits lay idle: what was completed is what was asked for, and says nothing of the limit.
@@ -138,8 +149,8 @@ class KneeLimit final : public LimitPolicy {
   }
 
   std::size_t initial_;
-  std::size_t ceiling_;
   double latency_target_;  ///< Seconds; 0: none.
+  double queue_delay_;     ///< Seconds; 0: none.
   KneeSearch search_;
   std::size_t strangers_ = 0;
   std::size_t idle_windows_ = 0;
@@ -151,6 +162,8 @@ class KneeLimit final : public LimitPolicy {
 }  // namespace
 
 std::unique_ptr<LimitPolicy> make_knee_limit(const LimitPolicyOptions& options) {
+  if (options.mode == LimitMode::kShadow) return make_shadow_knee_limit(options);
+  if (options.cores_to_split > 1) return make_split_limit(options);
   return std::make_unique<KneeLimit>(options);
 }
 

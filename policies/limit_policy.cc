@@ -35,7 +35,8 @@ constexpr std::array<Factory, kLimitPolicyNames.size()> kFactories = {
 
 constexpr std::array<std::string_view, kLimitReasons> kReasonNames = {
     "helps",       "enough", "no_gain",    "loss",    "unclear", "trial", "remeasure",
-    "application", "errors", "not_errors", "latency", "changed", "moved"};
+    "application", "errors", "not_errors", "latency", "changed", "moved",
+    "short_queue", "split"};
 
 }  // namespace
 

@@ -23,6 +23,7 @@ struct Observation {
   std::size_t in_flight = 0;  ///< Permits in use when the task completed, itself included.
   std::size_t limit = 0;      ///< The limit in force then.
   bool good = true;           ///< Whether the task did what was asked (outcome ok).
+  std::size_t missed = 0;     ///< Completions before this one that the policy was not told of.
 };
 
 /// Why a policy decided as it did.
@@ -39,9 +40,11 @@ enum class LimitReason : std::uint8_t {
   kNotErrors,    ///< They fail as much at a lower limit: it is not the limit's doing.
   kLatency,      ///< The mean service time is above the target.
   kChanged,      ///< The base completes much more or less than it did: all evidence is void.
-  kMoved         ///< Somebody else has moved the gate's limit.
+  kMoved,        ///< Somebody else has moved the gate's limit.
+  kShortQueue,   ///< Tasks wait less than they may: no reason to let in more.
+  kSplit         ///< Another number of threads within a task is tried, or was found to be better.
 };
-inline constexpr std::size_t kLimitReasons = 13;
+inline constexpr std::size_t kLimitReasons = 15;
 
 /// "helps", "no_gain", ...: the word for metrics and `streamgate top`.
 [[nodiscard]] std::string_view to_string(LimitReason reason) noexcept;
@@ -66,6 +69,7 @@ struct KneeEstimate {
   std::size_t low = 0;   ///< Measured to be too little, or 1.
   std::size_t high = 0;  ///< Measured to bring no more, or the ceiling.
   std::chrono::nanoseconds confirmed{0};  ///< When; on the clock of the observations.
+  double per_second = 0;                  ///< Good completions at the knee.
 };
 
 /// Moves the limit of one gate from observed completions.
@@ -100,6 +104,9 @@ class LimitPolicy {
   /// How many windows of completions the policy has judged; 0 from one that has no windows.
   [[nodiscard]] virtual std::uint64_t windows() const noexcept { return 0; }
 
+  /// How many threads libtorch should use within a task; 0 from a policy that has no part in that.
+  [[nodiscard]] virtual std::size_t intra_op_threads() const noexcept { return 0; }
+
   /// How often the policy has decided for each reason, by LimitReason.
   [[nodiscard]] virtual std::array<std::uint64_t, kLimitReasons> decision_counts() const noexcept {
     return {};
@@ -110,13 +117,26 @@ class LimitPolicy {
 inline constexpr std::array<std::string_view, 5> kLimitPolicyNames = {"fixed", "aimd", "vegas",
                                                                      "gradient2", "knee"};
 
+/// Whether what a policy asks for is put into force. One that has to try limits to learn about them
+/// goes by what the load shows of itself when it is only watched.
+enum class LimitMode : std::uint8_t { kEnforced, kShadow };
+
 struct LimitPolicyOptions {
   std::string_view name = "fixed";
   std::size_t initial = 1;  ///< In permits; at least 1.
   std::size_t ceiling = 1;  ///< The largest limit that the policy may ask for.
+  /// `knee` only: the initial limit was measured to be the knee, so that it looks nearby first.
+  bool initial_is_knee = false;
   /// `knee` only: a brake. The limit is lowered while the mean service time of a window is above
   /// this; 0 is none.
   std::chrono::nanoseconds latency_target{0};
+  /// `knee` only: a brake. The limit is not raised while the tasks of a window wait less than this
+  /// for their admission, on average; 0 is none.
+  std::chrono::nanoseconds queue_delay{0};
+  LimitMode mode = LimitMode::kEnforced;
+  /// `knee` only: with more than one, it also chooses between many tasks with one thread each and
+  /// fewer tasks that share so many cores; 0 leaves the threads within a task alone.
+  std::size_t cores_to_split = 0;
 };
 
 /// The policy of that name. Throws std::invalid_argument that names the known policies for an

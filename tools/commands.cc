@@ -10,6 +10,7 @@ void add_commands(CLI::App& app, Action& chosen) {
   add_probe(app, chosen);
   add_probe_trial(app, chosen);
   add_simulate(app, chosen);
+  add_bench(app, chosen);
 }
 
 }  // namespace streamgate::tools

@@ -20,6 +20,7 @@ enum ExitCode : int { kFine = 0, kWarnings = 1, kUnusable = 2 };
 using Action = std::function<int()>;
 
 /// Adds one sub-command with its options. Parsing them sets `chosen`, which must outlive the app.
+void add_bench(CLI::App& app, Action& chosen);
 void add_doctor(CLI::App& app, Action& chosen);
 void add_probe(CLI::App& app, Action& chosen);
 void add_probe_trial(CLI::App& app, Action& chosen);

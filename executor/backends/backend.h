@@ -72,6 +72,10 @@ class Backend {
     return threads;
   }
 
+  /// For a backend that shares the cores: tasks that start from now on have so many threads within
+  /// them. Called from any thread.
+  virtual void set_intra_op_threads(std::size_t threads) noexcept { static_cast<void>(threads); }
+
   /// Called on a worker of the arena when it joins and when it leaves.
   virtual void bind_worker() noexcept = 0;
   virtual void unbind_worker() noexcept = 0;

@@ -11,6 +11,7 @@
 #include <ATen/Config.h>
 #include <ATen/Parallel.h>
 
+#include <atomic>
 #include <exception>
 
 namespace streamgate::executor {
@@ -19,7 +20,7 @@ namespace {
 /// Sets the calling thread's number, and nothing else. at::set_num_threads would also set what
 /// every thread begins with that first comes to libtorch later. REQUIRES: at::get_num_threads has
 /// been called on this thread; only then has libtorch given the thread its first number.
-void set_intra_op_threads(int threads) {
+void set_threads_of_this_thread(int threads) {
   using Set = void (*)(int);
 #if AT_PARALLEL_OPENMP
   static const Set of_openmp = reinterpret_cast<Set>(loaded_torch_function("omp_set_num_threads"));
@@ -37,13 +38,15 @@ void set_intra_op_threads(int threads) {
 /// for each thread (it is OpenMP's own variable), so this is kept for each thread, too.
 thread_local int threads_before = 0;
 thread_local unsigned depth = 0;
+/// What it was set to. A worker keeps it from task to task.
+thread_local int threads_now = 0;
 
 class CpuBackend final : public Backend {
  public:
   std::string_view name() const noexcept override { return "cpu"; }
 
   void initialise(std::size_t intra_op_threads) override {
-    intra_op_threads_ = static_cast<int>(intra_op_threads);
+    set_intra_op_threads(intra_op_threads);
     // Once in a process, and only before the first inter-op work: a second executor finds it done,
     // and a service that chose for itself keeps its choice.
     try {
@@ -74,11 +77,18 @@ class CpuBackend final : public Backend {
     return intra_op_threads == 1 ? 2 * threads + 1 : threads;
   }
 
+  void set_intra_op_threads(std::size_t threads) noexcept override {
+    // Relaxed: it orders nothing; the next task, or the one after, sees it.
+    intra_op_threads_.store(static_cast<int>(threads), std::memory_order_relaxed);
+  }
+
   void bind_worker() noexcept override { restrict_thread(); }
   void unbind_worker() noexcept override { restore_thread(); }
   void open_stream(StreamIndex) override {}
   void enter(StreamIndex, Thread thread) noexcept override {
-    if (thread == Thread::kCaller) restrict_thread();
+    if (thread == Thread::kCaller) return restrict_thread();
+    // The number may have changed since the worker came.
+    if (depth == 1) keep_to_share();
   }
   void leave(StreamIndex, Thread thread) noexcept override {
     if (thread == Thread::kCaller) restore_thread();
@@ -91,15 +101,21 @@ class CpuBackend final : public Backend {
  private:
   void restrict_thread() const noexcept {
     if (depth++ != 0) return;
-    threads_before = at::get_num_threads();
-    if (threads_before != intra_op_threads_) set_intra_op_threads(intra_op_threads_);
+    threads_before = threads_now = at::get_num_threads();
+    keep_to_share();
+  }
+  void keep_to_share() const noexcept {
+    const int share = intra_op_threads_.load(std::memory_order_relaxed);
+    if (threads_now == share) return;
+    set_threads_of_this_thread(share);
+    threads_now = share;
   }
   void restore_thread() const noexcept {
     if (--depth != 0) return;
-    if (at::get_num_threads() != threads_before) set_intra_op_threads(threads_before);
+    if (at::get_num_threads() != threads_before) set_threads_of_this_thread(threads_before);
   }
 
-  int intra_op_threads_ = 1;
+  std::atomic<int> intra_op_threads_{1};
 };
 
 }  // namespace

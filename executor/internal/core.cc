@@ -66,16 +66,16 @@ Core::Core(policies::Config config, std::unique_ptr<Backend> backend, const Gate
       streams_(std::min(config.executor.streams, backend_->max_streams())),
       recorder_(streams_.slots()),
       make_policy_(std::move(make_policy)),
+      limits_(gate_, *backend_),
       config_(std::move(config)),
-      intra_op_threads_(config_.executor.intra_op_threads) {
+      intra_op_threads_(config_.executor.intra_op_threads),
+      cores_to_split_(config_.executor.adapt_intra_op && backend_->shares_cores()
+                          ? config_.executor.threads * intra_op_threads_
+                          : 0) {
   for (const OpClass op_class : kAllOpClasses) {
     const policies::GateConfig& wanted = config_.gates[index_of(op_class)];
-    PolicySlot& slot = policies_[index_of(op_class)];
-    slot.policy = make_policy_(
-        op_class,
-        {.name = wanted.policy, .initial = wanted.limit, .ceiling = gate_.ceiling(op_class)});
-    slot.wants_observations = slot.policy->wants_observations();
-    gate_.set_limit(op_class, slot.policy->initial_limit());
+    auto policy = new_policy(op_class, wanted);
+    limits_.install(op_class, policy, wanted.mode());
   }
   arena_ = std::make_unique<Arena>(config_.executor.threads, *backend_, *this);
   timer_ = std::make_unique<DeadlineTimer>([this](Clock::time_point now) { return expire(now); });
@@ -515,23 +515,16 @@ Waiter* Core::publish_untold(TaskNode& node) noexcept {
 
 void Core::observe(const TaskNode& node, std::chrono::nanoseconds wait,
                    std::chrono::nanoseconds run, Clock::time_point now) noexcept {
+  // What its caller gave up is neither a failure nor an answer.
+  if (node.outcome == Outcome::kCancelled) return;
   for (const OpClass op_class : kAllOpClasses) {
-    if (!node.classes.contains(op_class)) continue;
-    PolicySlot& slot = policies_[index_of(op_class)];
-    if (!slot.wants_observations.load(std::memory_order_relaxed)) continue;
-    std::optional<std::size_t> limit;
-    {
-      const std::lock_guard lock(slot.mutex);
-      limit = slot.policy->observe({.now = now.time_since_epoch(),
-                                    .wait = wait,
-                                    .service = run,
-                                    .in_flight = gate_.in_use(op_class),
-                                    .limit = gate_.limit(op_class),
-                                    .good = node.outcome == Outcome::kOk});
-    }
-    if (!limit) continue;
-    const std::size_t before = gate_.limit(op_class);
-    if (gate_.set_limit(op_class, *limit) > before) after_release();
+    if (!node.classes.contains(op_class) || !limits_.wants_observations(op_class)) continue;
+    const LimitControl::Moved moved =
+        limits_.observe(op_class, {.now = now.time_since_epoch(),
+                                   .wait = wait,
+                                   .service = run,
+                                   .good = node.outcome == Outcome::kOk});
+    if (moved == LimitControl::Moved::kUp) after_release();
   }
 }
 

@@ -13,6 +13,7 @@
 #include <streamgate/executor/internal/admission_queue.h>
 #include <streamgate/executor/internal/arena.h>
 #include <streamgate/executor/internal/deadline_timer.h>
+#include <streamgate/executor/internal/limit_control.h>
 #include <streamgate/executor/internal/measured_limits.h>
 #include <streamgate/executor/internal/recorder.h>
 #include <streamgate/executor/snapshot.h>
@@ -183,7 +184,8 @@ class Core final : public WorkSource {
 
   [[nodiscard]] std::array<std::unique_ptr<policies::LimitPolicy>, policies::kOpClasses>
   changed_policies(const policies::Config& present, const policies::Config& wanted) const;
-  void install(policies::OpClass op_class, std::unique_ptr<policies::LimitPolicy>& policy);
+  [[nodiscard]] std::unique_ptr<policies::LimitPolicy> new_policy(
+      policies::OpClass op_class, const policies::GateConfig& gate) const;
 
   std::unique_ptr<Backend> backend_;
   const MeasuredLimits measured_;
@@ -200,17 +202,13 @@ class Core final : public WorkSource {
   /// Workers that run a task or its continuation. Belongs to the queue's lock.
   std::size_t workers_with_task_ = 0;
 
-  struct PolicySlot {
-    std::mutex mutex;
-    std::unique_ptr<policies::LimitPolicy> policy;
-    std::atomic<bool> wants_observations{false};
-  };
   PolicyFactory make_policy_;
-  std::array<PolicySlot, policies::kOpClasses> policies_;
+  LimitControl limits_;
 
   mutable std::mutex config_mutex_;
   policies::Config config_;
   std::size_t intra_op_threads_;
+  std::size_t cores_to_split_;  ///< 0: the threads within a task stay as they are.
   std::atomic<std::uint64_t> reloads_applied_{0};
   std::atomic<std::uint64_t> reloads_failed_{0};
 

@@ -168,9 +168,13 @@ std::vector<std::string_view> Core::apply(const policies::Config& config) {
     const std::lock_guard lock(config_mutex_);
     if (config_.gates != seen.gates) continue;
     for (const OpClass op_class : kAllOpClasses) {
-      if (auto& policy = policies[index_of(op_class)]) install(op_class, policy);
-      config_.gates[index_of(op_class)].policy = config.gates[index_of(op_class)].policy;
-      config_.gates[index_of(op_class)].limit = config.gates[index_of(op_class)].limit;
+      const policies::GateConfig& wanted = config.gates[index_of(op_class)];
+      if (auto& policy = policies[index_of(op_class)]) {
+        limits_.install(op_class, policy, wanted.mode());
+      }
+      const std::size_t ceiling = config_.gates[index_of(op_class)].ceiling;
+      config_.gates[index_of(op_class)] = wanted;
+      config_.gates[index_of(op_class)].ceiling = ceiling;  // Waits for a restart.
     }
     queue_.set_bounds(config.queue.max_tasks, config.queue.max_bytes);
     when_full_.store(config.queue.when_full, std::memory_order_relaxed);
@@ -191,21 +195,23 @@ std::array<std::unique_ptr<policies::LimitPolicy>, policies::kOpClasses> Core::c
   for (const OpClass op_class : kAllOpClasses) {
     const policies::GateConfig& gate = wanted.gates[index_of(op_class)];
     const policies::GateConfig& now = present.gates[index_of(op_class)];
-    if (gate.policy == now.policy && gate.limit == now.limit) continue;
-    changed[index_of(op_class)] = make_policy_(
-        op_class,
-        {.name = gate.policy, .initial = gate.limit, .ceiling = gate_.ceiling(op_class)});
+    if (gate.same_policy(now)) continue;
+    changed[index_of(op_class)] = new_policy(op_class, gate);
   }
   return changed;
 }
 
-/// Leaves the policy that was there before in `policy`, for the caller to destroy without a lock.
-void Core::install(OpClass op_class, std::unique_ptr<policies::LimitPolicy>& policy) {
-  PolicySlot& slot = policies_[index_of(op_class)];
-  gate_.set_limit(op_class, policy->initial_limit());
-  const std::lock_guard lock(slot.mutex);
-  slot.wants_observations = policy->wants_observations();
-  slot.policy.swap(policy);
+std::unique_ptr<policies::LimitPolicy> Core::new_policy(OpClass op_class,
+                                                         const policies::GateConfig& gate) const {
+  const policies::ClassLimits* const measured = measured_.find(op_class);
+  return make_policy_(op_class, {.name = gate.policy,
+                                 .initial = gate.limit,
+                                 .ceiling = gate_.ceiling(op_class),
+                                 .initial_is_knee = measured != nullptr && measured->knee == gate.limit,
+                                 .latency_target = gate.latency_target,
+                                 .queue_delay = gate.queue_delay,
+                                 .mode = gate.mode(),
+                                 .cores_to_split = op_class == OpClass::kRaw ? cores_to_split_ : 0});
 }
 
 Snapshot Core::snapshot() const {
@@ -222,6 +228,7 @@ Snapshot Core::snapshot() const {
     gate.in_use = gate_.in_use(op_class);
     gate.limit = gate_.limit(op_class);
     gate.ceiling = gate_.ceiling(op_class);
+    limits_.add_to(gate, op_class, Clock::now().time_since_epoch());
   }
   {
     const std::lock_guard lock(config_mutex_);
@@ -237,9 +244,10 @@ Snapshot Core::snapshot() const {
                       .opened = streams_.opened(),
                       .leased = streams_.leased(),
                       .exhausted = streams_.exhausted()};
+  const std::size_t chosen = limits_.intra_op_threads();
   snapshot.arena = {.threads = arena_->threads(),
                     .tickets = arena_->tickets(),
-                    .intra_op_threads = intra_op_threads_,
+                    .intra_op_threads = chosen != 0 ? chosen : intra_op_threads_,
                     .raised_global_limit = arena_->raised_global_limit()};
   snapshot.reloads = {.applied = reloads_applied_.load(std::memory_order_relaxed),
                       .failed = reloads_failed_.load(std::memory_order_relaxed)};

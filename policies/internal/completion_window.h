@@ -49,7 +49,7 @@ class CompletionWindow {
     // round would be taken for a change of speed.
     block_size_ = limit * ((least + limit - 1) / limit);
     steps_ = seen_ = bad_ = blocks_done_ = most_in_flight_ = 0;
-    service_seconds_ = 0;
+    service_seconds_ = wait_seconds_ = 0;
     block_ = {};
     if (discard != kCountAll) discard_ = discard;
   }
@@ -71,15 +71,17 @@ class CompletionWindow {
       return Ended::kNothing;
     }
     const double service = std::chrono::duration<double>(o.service).count();
+    const double wait = std::chrono::duration<double>(o.wait).count();
     if (limit == 1) {
       // One permit is in use at every completion; what shows that it lay idle is a gap before the
       // task in which the task itself did not wait.
       const double gap = seconds - service;
-      seconds -= std::max(0.0, gap - std::chrono::duration<double>(o.wait).count());
+      seconds -= std::max(0.0, gap - wait);
     }
     ++seen_;
     most_in_flight_ = std::max(most_in_flight_, o.in_flight);
     service_seconds_ += service;
+    wait_seconds_ += wait;
     if (!o.good && ++bad_ >= 8 && share_of_bad() > too_bad) return Ended::kBadly;
     if (full && was_full) {
       block_.count += o.good ? 1 : 0;
@@ -108,6 +110,9 @@ class CompletionWindow {
   [[nodiscard]] double mean_service_seconds() const noexcept {
     return service_seconds_ / static_cast<double>(std::max<std::size_t>(seen_, 1));
   }
+  [[nodiscard]] double mean_wait_seconds() const noexcept {
+    return wait_seconds_ / static_cast<double>(std::max<std::size_t>(seen_, 1));
+  }
   [[nodiscard]] std::size_t most_in_flight() const noexcept { return most_in_flight_; }
   [[nodiscard]] std::chrono::nanoseconds now() const noexcept { return now_; }
 
@@ -121,6 +126,7 @@ class CompletionWindow {
   std::size_t bad_ = 0;
   std::size_t most_in_flight_ = 0;
   double service_seconds_ = 0;
+  double wait_seconds_ = 0;
   Tally block_;
   std::array<Tally, kBlocks> blocks_{};
   std::size_t blocks_done_ = 0;

@@ -59,7 +59,8 @@ Value to_value(const Field& field) {
     return field;
   } else if constexpr (std::is_same_v<Field, WhenFull>) {
     return std::string(to_string(field));
-  } else if constexpr (std::is_same_v<Field, std::chrono::milliseconds>) {
+  } else if constexpr (std::is_same_v<Field, std::chrono::milliseconds> ||
+                       std::is_same_v<Field, std::chrono::microseconds>) {
     return std::int64_t{field.count()};
   } else {
     return static_cast<std::int64_t>(field);
@@ -101,6 +102,7 @@ ConfigRow row(std::string name, Allowed allowed, std::string_view unit, ReloadCl
 std::vector<ConfigRow> make_rows() {
   constexpr ReloadClass kLive = ReloadClass::kLive;
   constexpr ReloadClass kRestart = ReloadClass::kRestart;
+  constexpr std::int64_t kLongestTarget = 3'600'000'000;  // An hour.
 
   std::vector<ConfigRow> rows = {
       row(
@@ -115,6 +117,11 @@ std::vector<ConfigRow> make_rows() {
           "executor.intra_op_threads", integer(0, 1024), "threads", kRestart,
           [](auto& c) -> auto& { return c.executor.intra_op_threads; },
           "Threads of libtorch within one task; 0 is the cores divided by executor.threads."),
+      row(
+          "executor.adapt_intra_op", boolean(), "", kRestart,
+          [](auto& c) -> auto& { return c.executor.adapt_intra_op; },
+          "Whether knee, as the policy of raw on the CPU, also chooses the intra-op threads, by "
+          "throughput."),
       row(
           "executor.allow_oversubscription", boolean(), "", kRestart,
           [](auto& c) -> auto& { return c.executor.allow_oversubscription; },
@@ -155,6 +162,19 @@ std::vector<ConfigRow> make_rows() {
         section + ".ceiling", integer(0, widest), "tasks",
         kRestart, [i](auto& c) -> auto& { return c.gates[i].ceiling; },
         "Tasks of this class at once that nothing exceeds; 0 lets the executor decide."));
+    rows.push_back(row(
+        section + ".shadow", boolean(), "", kLive, [i](auto& c) -> auto& { return c.gates[i].shadow; },
+        "Whether the policy only watches: what it asks for is exported, and the limit stays."));
+    rows.push_back(row(
+        section + ".latency_target_us", integer(0, kLongestTarget), "us",
+        kLive, [i](auto& c) -> auto& { return c.gates[i].latency_target; },
+        "A brake of knee: the limit is lowered while tasks run longer than this on average; 0 is "
+        "none."));
+    rows.push_back(row(
+        section + ".queue_delay_us", integer(0, kLongestTarget), "us",
+        kLive, [i](auto& c) -> auto& { return c.gates[i].queue_delay; },
+        "A brake of knee: the limit is not raised while tasks wait less than this on average; 0 is "
+        "none."));
   }
   rows.push_back(row(
       "limits.file", path(), "", kRestart, [](auto& c) -> auto& { return c.limits.file; },

@@ -50,12 +50,17 @@ struct Level {
 ///     const Comparison gain = levels.compare(levels.find(8)->tally, levels.find(4)->tally, 1.64);
 class LevelStatistics {
  public:
+  static constexpr std::size_t kPlaces = 24;
+
   [[nodiscard]] const Level* find(std::size_t limit) const noexcept {
     for (const Level& level : levels_) {
       if (level.limit == limit) return &level;
     }
     return nullptr;
   }
+
+  /// Every place, also the free ones.
+  [[nodiscard]] const std::array<Level, kPlaces>& all() const noexcept { return levels_; }
 
   /// Adds evidence. What is there already is scaled down so that all of it counts for no more than
   /// `at_most` completions: old evidence fades.
@@ -130,7 +135,7 @@ class LevelStatistics {
   }
 
  private:
-  std::array<Level, 24> levels_{};
+  std::array<Level, kPlaces> levels_{};
   // A guess that counts for two: the first windows must not look surer than they are.
   double scatter_sum_ = 0.4;
   double scatter_weight_ = 2;

@@ -14,5 +14,8 @@ namespace streamgate::policies::internal {
 [[nodiscard]] std::unique_ptr<LimitPolicy> make_vegas_limit(const LimitPolicyOptions& options);
 [[nodiscard]] std::unique_ptr<LimitPolicy> make_gradient2_limit(const LimitPolicyOptions& options);
 [[nodiscard]] std::unique_ptr<LimitPolicy> make_knee_limit(const LimitPolicyOptions& options);
+[[nodiscard]] std::unique_ptr<LimitPolicy> make_shadow_knee_limit(
+    const LimitPolicyOptions& options);
+[[nodiscard]] std::unique_ptr<LimitPolicy> make_split_limit(const LimitPolicyOptions& options);
 
 }  // namespace streamgate::policies::internal

@@ -157,6 +157,15 @@ TEST(ExecutorConfig, UnknownLimitPolicyIsRefused) {
   expect_named(refusal_of(config), {"crystal_ball", "fixed"});
 }
 
+TEST(ExecutorConfig, AdaptsItsLimitsUnlessToldOtherwise) {
+  Config config;
+  config.executor.backend = "inline";
+  for (const GateSnapshot& gate : Executor({.config = config}).snapshot().gates) {
+    EXPECT_EQ(gate.policy, "knee");
+    EXPECT_TRUE(gate.enforced);
+  }
+}
+
 TEST(ExecutorConfig, UnmeasuredClassesAreOneWide) {
   const Snapshot snapshot = Executor({.config = inline_config(2)}).snapshot();
   EXPECT_EQ(snapshot.gates[index_of(OpClass::kRaw)].limit, 2U) << "as many as workers";
@@ -264,6 +273,46 @@ TEST(ExecutorPolicy, MovesTheLimitUnderTheCeilingAndReleasesThoseWhoWait) {
   blocker.reset();  // Its completion raises the limit from 1 to as far as it goes.
   for (auto& future : futures) EXPECT_TRUE(future.wait_for(kGuard)) << "still one at a time";
   EXPECT_EQ(executor.snapshot().gates[0].limit, 3U);
+}
+
+TEST(ExecutorPolicy, InShadowWhatItAsksForIsOnRecordAndTheLimitStays) {
+  auto log = std::make_shared<PolicyLog>();
+  log->answer = 4;
+  ExecutorOptions options{.config = with_gate(inline_config(2), OpClass::kRaw, 2, 8)};
+  options.config.gates[0].shadow = true;
+  std::vector<policies::LimitMode> modes;
+  options.limit_policy = [&](OpClass c, const LimitPolicyOptions& wanted) {
+    if (c != OpClass::kRaw) return policies::make_limit_policy(wanted);
+    modes.push_back(wanted.mode);
+    return std::unique_ptr<LimitPolicy>(std::make_unique<TestPolicy>(wanted.initial, log));
+  };
+  Config config = options.config;
+  Executor executor(std::move(options));
+  EXPECT_TRUE(executor.run([] {}));
+  EXPECT_EQ(executor.snapshot().gates[0].limit, 2U);
+  EXPECT_EQ(executor.snapshot().gates[0].wanted, 4U);
+  EXPECT_FALSE(executor.snapshot().gates[0].enforced);
+
+  config.gates[0].shadow = false;
+  EXPECT_EQ(executor.apply(config), Names{}) << "live";
+  EXPECT_TRUE(executor.run([] {}));
+  EXPECT_EQ(executor.snapshot().gates[0].limit, 4U);
+  EXPECT_TRUE(executor.snapshot().gates[0].enforced);
+  EXPECT_EQ(modes, (std::vector{policies::LimitMode::kShadow, policies::LimitMode::kEnforced}));
+}
+
+TEST(ExecutorPolicy, ItsDecisionsAndItsKneeAreInTheSnapshot) {
+  Config config = with_gate(inline_config(1), OpClass::kRaw, 2, 8);
+  config.gates[0].policy = "knee";
+  Executor executor({.config = config});
+  // One caller never fills two permits: the policy sees that the application is the bound.
+  for (int i = 0; i < 2'000; ++i) ASSERT_TRUE(executor.run([] {}));
+  const GateSnapshot gate = executor.snapshot().gates[0];
+  EXPECT_GE(gate.decision_counts[static_cast<std::size_t>(policies::LimitReason::kApplication)], 1U);
+  ASSERT_FALSE(gate.decisions.empty());
+  EXPECT_EQ(gate.decisions.front().reason, policies::LimitReason::kApplication);
+  EXPECT_LE(gate.decisions.front().now, Clock::now().time_since_epoch());
+  EXPECT_FALSE(gate.knee.has_value()) << "nothing was measured";
 }
 
 // ---- apply ----

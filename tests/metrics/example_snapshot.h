@@ -46,6 +46,11 @@ inline executor::Snapshot example_snapshot() {
     snapshot.gates[i] = {
         .in_use = 20 + i, .limit = 30 + i, .ceiling = 40 + i, .policy = "p" + std::to_string(i)};
   }
+  executor::GateSnapshot& watched = snapshot.gates[2];
+  watched.enforced = false;
+  watched.wanted = 44;
+  watched.knee = {.limit = 45, .low = 46, .high = 47, .age = nanoseconds(48'500'000'000)};
+  watched.decision_counts[1] = 49;
   snapshot.queue = {.tasks = 51, .bytes = 52, .max_tasks = 53, .max_bytes = 54};
   snapshot.unknown_operations = 57;
   snapshot.streams = {.slots = 61, .opened = 62, .leased = 63, .exhausted = 64};

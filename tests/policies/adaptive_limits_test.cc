@@ -162,6 +162,105 @@ TEST(KneeLimit, TakesALimitThatSomebodyElseHasSetForItsBase) {
   EXPECT_GE(knee.policy().decision_counts()[static_cast<std::size_t>(LimitReason::kMoved)], 1U);
 }
 
+TEST(KneeLimit, FindsTheKneeAgainOnceNobodyHoldsTheLimitBelowIt) {
+  Driven knee(make("knee", 1, 64));
+  play_shared(knee, 8, 40'000);
+  // Held at 2, whatever it asks for.
+  nanoseconds now = std::chrono::hours(1);
+  std::size_t asked = 2;
+  for (int i = 0; i < 2'000; ++i) {
+    now += std::chrono::microseconds(500);
+    const Observation held{.now = now, .service = milliseconds(1), .in_flight = 2, .limit = 2};
+    asked = knee.policy().observe(held).value_or(asked);
+  }
+  EXPECT_EQ(asked, 2U) << "what is not given is not asked for again and again";
+  for (int i = 0; i < 40'000; ++i) {
+    now += nanoseconds(1'000'000 / static_cast<int>(std::min<std::size_t>(asked, 8)));
+    const Observation free{.now = now, .service = milliseconds(1), .in_flight = asked, .limit = asked};
+    asked = knee.policy().observe(free).value_or(asked);
+  }
+  EXPECT_GE(knee.policy().knee()->knee, 7U);
+  EXPECT_LE(knee.policy().knee()->knee, 9U);
+}
+
+TEST(KneeLimit, LooksNearbyFirstWhereTheKneeWasMeasured) {
+  for (const bool measured : {true, false}) {
+    const auto policy = make_limit_policy(
+        {.name = "knee", .initial = 16, .ceiling = 64, .initial_is_knee = measured});
+    nanoseconds now{0};
+    std::optional<std::size_t> tried;
+    for (int i = 0; i < 1'000 && !tried; ++i) {
+      now += std::chrono::microseconds(100);
+      tried = policy->observe(
+          {.now = now, .service = milliseconds(1), .in_flight = 16, .limit = 16});
+    }
+    EXPECT_EQ(tried, measured ? 20U : 32U);
+  }
+}
+
+TEST(KneeLimit, ACeilingOfOneLeavesNothingToObserve) {
+  EXPECT_FALSE(make("knee", 1, 1)->wants_observations());
+  EXPECT_TRUE(make("knee", 1, 2)->wants_observations());
+}
+
+/// Completions on two cores. With two threads within, a task alone takes `with_two` of its time, and
+/// a second task beside it does not help.
+class TwoCores {
+ public:
+  explicit TwoCores(double with_two)
+      : with_two_(with_two),
+        policy_(make_limit_policy(
+            {.name = "knee", .initial = 2, .ceiling = 8, .cores_to_split = 2})) {}
+
+  std::size_t play(int completions) {
+    for (int i = 0; i < completions; ++i) {
+      const bool two = policy_->intra_op_threads() == 2;
+      const double tasks = two ? 1 / with_two_ : static_cast<double>(std::min<std::size_t>(limit_, 2));
+      now_ += nanoseconds(static_cast<std::int64_t>(1e6 / tasks));
+      with_two_threads += two ? 1 : 0;
+      at_a_time_ = two ? at_a_time_ + 1 : 0;
+      longest_trial = std::max(longest_trial, at_a_time_);
+      if (const auto next = policy_->observe({.now = now_,
+                                              .service = milliseconds(1),
+                                              .in_flight = limit_,
+                                              .limit = limit_})) {
+        limit_ = *next;
+        EXPECT_LE(limit_ * policy_->intra_op_threads(), policy_->intra_op_threads() == 2 ? 2U : 8U);
+      }
+    }
+    return policy_->intra_op_threads();
+  }
+  int with_two_threads = 0;
+  int longest_trial = 0;
+
+ private:
+  int at_a_time_ = 0;
+  double with_two_;
+  std::unique_ptr<LimitPolicy> policy_;
+  std::size_t limit_ = 2;
+  nanoseconds now_{0};
+};
+
+TEST(KneeLimit, TakesFewTasksWithManyThreadsWhereThatCompletesMore) {
+  TwoCores cores(0.4);  // 2.5 tasks' worth at once, against 2.
+  EXPECT_EQ(cores.play(1'000), 1U) << "it begins with one";
+  EXPECT_EQ(cores.play(60'000), 2U);
+}
+
+TEST(KneeLimit, StaysWithOneThreadWhereMoreCompleteNoMoreAndTriesThemSeldom) {
+  TwoCores cores(0.55);
+  EXPECT_EQ(cores.play(1'000'000), 1U);
+  EXPECT_GT(cores.with_two_threads, 0);
+  EXPECT_LT(cores.with_two_threads, 20'000);
+}
+
+TEST(KneeLimit, ANumberOfThreadsThatCostsMostOfTheThroughputIsGivenUpAtOnce) {
+  TwoCores cores(20);  // A fortieth of what two tasks do.
+  EXPECT_EQ(cores.play(200'000), 1U);
+  EXPECT_GT(cores.with_two_threads, 0);
+  EXPECT_LE(cores.longest_trial, 33);
+}
+
 TEST(KneeLimit, AFailingWindowLowersTheLimit) {
   Driven knee(make("knee", 1, 64));
   play_shared(knee, 8, 40'000);

@@ -58,6 +58,7 @@ const std::map<std::string_view, std::string>& other_values() {
       {"executor.backend", "\"emulator\""},
       {"executor.threads", "3"},
       {"executor.intra_op_threads", "2"},
+      {"executor.adapt_intra_op", "true"},
       {"executor.allow_oversubscription", "true"},
       {"executor.streams", "7"},
       {"executor.drain_timeout_ms", "1500"},
@@ -67,7 +68,7 @@ const std::map<std::string_view, std::string>& other_values() {
       {"gate.raw.policy", "\"aimd\""},
       {"gate.kernel.policy", "\"vegas\""},
       {"gate.graph.policy", "\"gradient2\""},
-      {"gate.exclusive.policy", "\"knee\""},
+      {"gate.exclusive.policy", "\"fixed\""},
       {"gate.raw.limit", "100"},
       {"gate.raw.ceiling", "1023"},
       {"gate.kernel.limit", "2"},
@@ -76,6 +77,18 @@ const std::map<std::string_view, std::string>& other_values() {
       {"gate.graph.ceiling", "3"},
       {"gate.exclusive.limit", "1"},
       {"gate.exclusive.ceiling", "1"},
+      {"gate.raw.shadow", "true"},
+      {"gate.raw.latency_target_us", "2000"},
+      {"gate.raw.queue_delay_us", "300"},
+      {"gate.kernel.shadow", "true"},
+      {"gate.kernel.latency_target_us", "2000"},
+      {"gate.kernel.queue_delay_us", "300"},
+      {"gate.graph.shadow", "true"},
+      {"gate.graph.latency_target_us", "2000"},
+      {"gate.graph.queue_delay_us", "300"},
+      {"gate.exclusive.shadow", "true"},
+      {"gate.exclusive.latency_target_us", "2000"},
+      {"gate.exclusive.queue_delay_us", "300"},
       {"limits.file", "\"limits.toml\""},
       {"emulator.fault_model", "\"seeds-nograph\""},
       {"emulator.libtorch", "\"2.12\""},
@@ -264,7 +277,8 @@ TEST(Config, UnknownKeyNamesFileLineAndNearestKey) {
   EXPECT_EQ(error_of("[executor]\ndrain_timeout = 5\n"),
             "sg.toml:2: executor.drain_timeout is not a known key; did you mean "
             "executor.drain_timeout_ms? Known keys of [executor]: backend, threads, "
-            "intra_op_threads, allow_oversubscription, streams, drain_timeout_ms");
+            "intra_op_threads, adapt_intra_op, allow_oversubscription, streams, "
+            "drain_timeout_ms");
 }
 
 TEST(Config, UnknownKeyFarFromAllOthersGetsNoGuess) {
@@ -504,20 +518,22 @@ TEST(ConfigKeys, EveryFieldOfConfigHasItsRow) {
   // A new field does not compile here until it is counted, and fails until it has its row.
   const Config config;
   const auto& [executor, queue, gates, limits, emulator, mps, op_table, metrics] = config;
-  const auto& [backend, threads, intra_op_threads, allow, streams, drain] = executor;
+  const auto& [backend, threads, intra_op_threads, adapt, allow, streams, drain] =
+      executor;
   const auto& [max_tasks, max_bytes, when_full] = queue;
-  const auto& [policy, limit, ceiling] = gates[0];
+  const auto& [policy, limit, ceiling, shadow, latency, delay] = gates[0];
   const auto& [limits_file] = limits;
   const auto& [fault_model, libtorch] = emulator;
   const auto& [force_graph_path] = mps;
   const auto& [op_table_file] = op_table;
   const auto& [enabled, address, port] = metrics;
-  const std::size_t fields = 6 + 3 + 3 * kOpClasses + 5 + 3;
+  const std::size_t fields = 7 + 3 + 6 * kOpClasses + 5 + 3;
   EXPECT_EQ(config_keys().size(), fields);
   (void)backend, (void)threads, (void)intra_op_threads, (void)allow, (void)streams, (void)drain;
   (void)max_tasks, (void)max_bytes, (void)when_full, (void)enabled, (void)address, (void)port;
   (void)policy, (void)limit, (void)ceiling, (void)limits_file, (void)fault_model, (void)libtorch;
-  (void)force_graph_path, (void)op_table_file;
+  (void)force_graph_path, (void)op_table_file, (void)adapt;
+  (void)shadow, (void)latency, (void)delay;
 }
 
 TEST(ConfigKeys, NamesAreUniqueAndEveryRowIsDocumented) {
@@ -541,7 +557,9 @@ TEST(ConfigKeys, DefaultsAreThoseOfConfigAndAllowed) {
 TEST(ConfigKeys, ReloadClassesAreAsPromised) {
   for (const ConfigKey& key : config_keys()) {
     const bool live = key.name.starts_with("queue.") || key.name.ends_with(".limit") ||
-                      key.name.ends_with(".policy") || key.name == "executor.drain_timeout_ms";
+                      key.name.ends_with(".policy") || key.name.ends_with(".shadow") ||
+                      key.name.ends_with(".latency_target_us") ||
+                      key.name.ends_with(".queue_delay_us") || key.name == "executor.drain_timeout_ms";
     EXPECT_EQ(key.reload_class, live ? ReloadClass::kLive : ReloadClass::kRestart) << key.name;
   }
   EXPECT_EQ(to_string(ReloadClass::kLive), "live");

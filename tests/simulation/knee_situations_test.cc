@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 namespace streamgate::executor::simulation {
 namespace {
@@ -126,6 +127,83 @@ TEST(KneeSituations, ALatencyTargetHoldsTheLimitBelowTheKnee) {
   EXPECT_LT(with.latency_s.mean, 0.055);
   EXPECT_GT(without.latency_s.mean, 0.06);
   EXPECT_GT(braked->decision_counts()[static_cast<std::size_t>(policies::LimitReason::kLatency)], 0U);
+}
+
+TEST(KneeSituations, AQueueDelayKeepsTheLimitWhereTasksHardlyWait) {
+  // 16 at a time would do 730 a second, and 4 do 182: a little less than is asked for.
+  Scenario scenario{.duration_s = 120, .initial_limit = 4, .ceiling = 64};
+  scenario.plant = power(0.02, 16, 1);
+  scenario.load = {.kind = LoadKind::kOpen, .stages = {{120, 185, 185}}};
+  const auto play_with = [&](std::chrono::milliseconds delay) {
+    const auto policy = policies::make_limit_policy(
+        {.name = "knee", .initial = 4, .ceiling = 64, .queue_delay = delay});
+    return simulate(scenario, *policy).limit_max;
+  };
+  EXPECT_GT(play_with(std::chrono::milliseconds(0)), 4U);
+  EXPECT_LE(play_with(std::chrono::seconds(10)), 4U);
+}
+
+TEST(KneeSituations, ATaskThatWaitsLongerThanTheDelayRaisesTheLimitAgain) {
+  // Nearly what 4 at a time can take, and then more than 16 at a time could take.
+  Scenario scenario{.duration_s = 240, .initial_limit = 4, .ceiling = 64};
+  scenario.plant = power(0.02, 16, 1);
+  scenario.load = {.kind = LoadKind::kOpen, .stages = {{120, 160, 160}, {120, 1000, 1000}}};
+  const auto policy = policies::make_limit_policy(
+      {.name = "knee", .initial = 4, .ceiling = 64, .queue_delay = std::chrono::seconds(1)});
+  const Result run = simulate(scenario, *policy);
+  EXPECT_LE(mean_limit(run, 0, 120), 4);
+  EXPECT_NEAR(mean_limit(run, 180, 240), 16, 3);
+}
+
+/// What a policy asks for is not done.
+class Unheeded final : public policies::LimitPolicy {
+ public:
+  explicit Unheeded(policies::LimitPolicy& policy) : policy_(policy) {}
+  std::size_t initial_limit() const noexcept override { return policy_.initial_limit(); }
+  bool wants_observations() const noexcept override { return true; }
+  std::optional<std::size_t> observe(const policies::Observation& o) noexcept override {
+    wanted = policy_.observe(o).value_or(wanted);
+    return std::nullopt;
+  }
+  std::size_t wanted = 0;
+
+ private:
+  policies::LimitPolicy& policy_;
+};
+
+std::unique_ptr<policies::LimitPolicy> watching(const Scenario& scenario) {
+  return policies::make_limit_policy({.name = "knee",
+                                      .initial = scenario.initial_limit,
+                                      .ceiling = scenario.ceiling,
+                                      .mode = policies::LimitMode::kShadow});
+}
+
+TEST(KneeSituations, InShadowItFindsAKneeThatTheLoadPassesByItself) {
+  // Between 100 and 900 a second, past a knee of 8 that takes 800.
+  Scenario scenario{.duration_s = 120, .initial_limit = 32, .ceiling = 64};
+  scenario.plant = power(0.01, 8, 1.3);
+  scenario.load = {.kind = LoadKind::kOpen, .stages = {{60, 100, 900}, {60, 900, 100}}};
+  const auto policy = watching(scenario);
+  Unheeded shadow(*policy);
+  const Result run = simulate(scenario, shadow);
+  EXPECT_EQ(run.limit_max, 32U);
+  EXPECT_NEAR(static_cast<double>(shadow.wanted), 8, 2);
+  ASSERT_TRUE(policy->knee().has_value());
+  EXPECT_LT(policy->knee()->low, policy->knee()->knee);
+  EXPECT_LE(policy->knee()->low, 8U);
+  EXPECT_GE(policy->knee()->high, 8U);
+  EXPECT_LE(policy->knee()->high, 32U);
+}
+
+TEST(KneeSituations, InShadowItClaimsNothingOfWhatTheLoadNeverShows) {
+  Scenario scenario{.duration_s = 60, .initial_limit = 4, .ceiling = 64, .load = closed(64),
+                    .plant = power(0.01, 16, 1)};
+  const auto policy = watching(scenario);
+  Unheeded shadow(*policy);
+  static_cast<void>(simulate(scenario, shadow));
+  ASSERT_TRUE(policy->knee().has_value());
+  EXPECT_EQ(policy->knee()->knee, 4U) << "the most that was ever in flight";
+  EXPECT_EQ(policy->knee()->high, 64U);
 }
 
 TEST(KneeSituations, ItsDecisionsAreOnRecordWithTheirEvidence) {

@@ -22,6 +22,8 @@ inline Config inline_config(std::size_t threads = 2) {
   Config config;
   config.executor.backend = "inline";
   config.executor.threads = threads;
+  // A test that sets a limit counts on it.
+  for (auto& gate : config.gates) gate.policy = "fixed";
   return config;
 }
 
