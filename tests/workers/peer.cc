@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The other process of the channel tests: a worker's side on descriptor 3, which does what its one
+// argument says. Exit codes tell how that went: 0 as told, 2 the channel ended, 3 a deadline, 4 the
+// descriptor was no channel.
+#include <streamgate/executor/workers/channel.h>
+#include <streamgate/executor/workers/descriptor.h>
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace {
+
+using namespace streamgate::executor;
+
+std::chrono::steady_clock::time_point guard() {
+  return std::chrono::steady_clock::now() + std::chrono::seconds(60);
+}
+
+/// Answers every message with its block's bytes, each one more, until the host closes.
+int echo(Channel& channel) {
+  for (;;) {
+    const Received received = channel.receive(guard());
+    if (received.status == ChannelStatus::kDeadline) return 3;
+    if (received.status == ChannelStatus::kEnded) {
+      return channel.end() == ChannelEnd::kPeerClosed ? 0 : 2;
+    }
+    ChannelMessage reply = received.message;
+    reply.block = {};
+    const Block argument = channel.map(received.message.block);
+    if (argument) {
+      std::optional<Block> result = channel.allocate(argument.bytes(), guard());
+      if (!result) return 3;
+      for (std::size_t i = 0; i < argument.bytes(); ++i) {
+        result->data()[i] = std::byte(std::to_integer<int>(argument.data()[i]) + 1);
+      }
+      const std::optional<BlockReference> lent = channel.lend(*result);
+      if (!lent) return 3;
+      reply.block = *lent;
+    }
+    if (channel.send(reply, guard()) != ChannelStatus::kDone) return 2;
+  }
+}
+
+int run(const std::string& what) {
+  Channel channel = Channel::adopt(Descriptor(3));
+  if (what == "echo") return echo(channel);
+  const Received received = channel.receive(guard());
+  if (received.status != ChannelStatus::kDone) return 3;
+  if (what == "exit-without-closing") {
+    std::fflush(nullptr);
+    _exit(0);
+  }
+  if (what == "reply-and-be-killed") {
+    const Block argument = channel.map(received.message.block);
+    std::optional<Block> result = channel.allocate(argument.bytes(), guard());
+    if (!result) return 3;
+    std::memcpy(result->data(), argument.data(), argument.bytes());
+    ChannelMessage reply = received.message;
+    if (const auto lent = channel.lend(*result)) reply.block = *lent;
+    if (channel.send(reply, guard()) != ChannelStatus::kDone) return 2;
+    raise(SIGKILL);
+  }
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return argc == 2 ? run(argv[1]) : 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "peer: %s\n", error.what());
+    return 4;
+  }
+}
