@@ -4,12 +4,15 @@
 #include <streamgate/executor/executor.h>
 
 #include <streamgate/executor/internal/core.h>
+#include <streamgate/executor/internal/log.h>
+#include <streamgate/executor/internal/measured_limits.h>
+#include <streamgate/executor/learned_class.h>
 
 #include <oneapi/tbb/info.h>
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -44,31 +47,6 @@ void resolve_threads(policies::Config::Executor& config) {
   }
 }
 
-void resolve_gates(policies::Config& config, std::size_t streams, const Backend& backend) {
-  for (const OpClass op_class : policies::kAllOpClasses) {
-    policies::GateConfig& gate = config.gates[index_of(op_class)];
-    // Raw work is safe at any width; it cannot be wider than the streams. For the other classes a
-    // width that nobody measured is not assumed.
-    if (gate.ceiling == 0) {
-      gate.ceiling = op_class == OpClass::kRaw ? std::max<std::size_t>(streams, gate.limit) : 1;
-    }
-    if (gate.limit == 0) {
-      gate.limit = gate.ceiling;
-      if (op_class == OpClass::kRaw && backend.shares_cores()) {
-        const std::size_t width =
-            backend.first_width(config.executor.threads, config.executor.intra_op_threads);
-        gate.limit = std::min(width, gate.ceiling);
-      }
-    }
-    if (gate.limit > gate.ceiling) {
-      throw std::invalid_argument("gate." + std::string(to_string(op_class)) +
-                                  ".limit = " + std::to_string(gate.limit) +
-                                  " exceeds its ceiling of " + std::to_string(gate.ceiling) +
-                                  " (gate." + std::string(to_string(op_class)) + ".ceiling)");
-    }
-  }
-}
-
 std::unique_ptr<Core> make_core(ExecutorOptions options) {
   policies::Config& config = options.config;
   if (!options.backend) options.backend = make_backend(config);
@@ -78,20 +56,31 @@ std::unique_ptr<Core> make_core(ExecutorOptions options) {
     throw std::invalid_argument("executor.streams = " + std::to_string(config.executor.streams) +
                                 "; allowed: 1.." + std::to_string(StreamPool::kMaxSlots));
   }
+  std::optional<policies::Limits> limits = read_limits(config);
+  auto classifier = std::make_unique<Classifier>(config);
+  // Before the gates: only an initialised device says what it is, and so which limits hold.
+  options.backend->initialise(config.executor.intra_op_threads);
+  MeasuredLimits measured = judge(std::move(limits), config, *options.backend);
   const std::size_t streams = std::min(config.executor.streams, options.backend->max_streams());
-  resolve_gates(config, streams, *options.backend);
+  resolve_gates(config, measured, streams, *options.backend);
   GateOptions gate;
   for (const OpClass op_class : policies::kAllOpClasses) {
     gate.ceilings[index_of(op_class)] = config.gates[index_of(op_class)].ceiling;
   }
   gate.incompatible = std::move(options.incompatible);
+  gate.incompatible.insert(gate.incompatible.end(), measured.limits.incompatible.begin(),
+                           measured.limits.incompatible.end());
   if (!options.limit_policy) {
     options.limit_policy = [](OpClass, const policies::LimitPolicyOptions& policy) {
       return policies::make_limit_policy(policy);
     };
   }
-  return std::make_unique<Core>(std::move(config), std::move(options.backend), gate,
-                                std::move(options.limit_policy));
+  const std::string said = notice(measured, *options.backend);
+  auto core = std::make_unique<Core>(std::move(config), std::move(options.backend), gate,
+                                     std::move(measured), std::move(classifier),
+                                     std::move(options.limit_policy));
+  if (!said.empty()) log_line(said);
+  return core;
 }
 
 }  // namespace
@@ -126,11 +115,10 @@ Executor::~Executor() {
   const auto patience = core_->config().executor.drain_timeout;
   DrainReport report = core_->drain(Drain::kCancelQueued, Clock::now() + patience);
   if (report.drained) return;
-  std::fprintf(stderr,
-               "streamgate: an executor is being destroyed while %zu of its tasks still run after "
-               "%lld ms; waiting on. Remedy: end them (TaskContext::cancel_requested), or drain() "
-               "before the destructor\n",
-               report.running, static_cast<long long>(patience.count()));
+  log_line("an executor is being destroyed while " + std::to_string(report.running) +
+           " of its tasks still run after " + std::to_string(patience.count()) +
+           " ms; waiting on. Remedy: end them (TaskContext::cancel_requested), or drain() before "
+           "the destructor");
   report = core_->drain(Drain::kCancelAll, Clock::time_point::max());
 }
 
@@ -149,17 +137,21 @@ std::vector<std::string_view> Executor::apply(const policies::Config& config) {
   if (wanted.executor.intra_op_threads == 0) {
     wanted.executor.intra_op_threads = present.executor.intra_op_threads;
   }
+  const MeasuredLimits& measured = core_->measured();
+  // Other limits come with a restart, and their ceilings with them.
+  if (wanted.limits == present.limits) check_ceilings(wanted, measured);
   // Limits are judged against the ceilings in force: those change only on a restart.
   std::array<std::size_t, policies::kOpClasses> wanted_ceilings{};
   for (const OpClass op_class : policies::kAllOpClasses) {
     policies::GateConfig& gate = wanted.gates[index_of(op_class)];
     const std::size_t in_force = present.gates[index_of(op_class)].ceiling;
-    wanted_ceilings[index_of(op_class)] = gate.ceiling == 0 ? in_force : gate.ceiling;
+    const bool stays = gate.ceiling == 0 || measured.holds_at_one(op_class);
+    wanted_ceilings[index_of(op_class)] = stays ? in_force : gate.ceiling;
     gate.ceiling = in_force;
   }
   // An automatic limit goes with the workers that there are; wanted ones come with a restart.
   policies::Config::Executor wanted_executor = std::exchange(wanted.executor, present.executor);
-  resolve_gates(wanted, 0, core_->backend());
+  resolve_gates(wanted, measured, 0, core_->backend());
   wanted.executor = std::move(wanted_executor);
   for (const OpClass op_class : policies::kAllOpClasses) {
     wanted.gates[index_of(op_class)].ceiling = wanted_ceilings[index_of(op_class)];
@@ -183,8 +175,10 @@ std::size_t Executor::set_limit(OpClass op_class, std::size_t limit) noexcept {
 policies::Config Executor::config() const { return core_->config(); }
 Snapshot Executor::snapshot() const { return core_->snapshot(); }
 Provenance Executor::provenance() const { return core_->backend().provenance(); }
+const Classifier& Executor::classifier() const noexcept { return core_->classifier(); }
 
 policies::OpClassSet Executor::classify(const TaskOptions& options) const noexcept {
+  if (!options.op_class && options.learn != nullptr) return options.learn->op_class();
   return core_->classify(options.op_class);
 }
 

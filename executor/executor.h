@@ -5,6 +5,7 @@
 #pragma once
 
 #include <streamgate/executor/backends/backend.h>
+#include <streamgate/executor/classifier.h>
 #include <streamgate/executor/drain.h>
 #include <streamgate/executor/future.h>
 #include <streamgate/executor/outcome.h>
@@ -141,7 +142,8 @@ class RunTask final : public CallerNode {
 /// block to their deadline; if a running task does not end by then, the destructor waits on, since
 /// it cannot take the ground from under it, and says so on stderr.
 /// Failure: outcomes are values, in Result; the constructor throws std::invalid_argument for a
-/// config that cannot be, and std::runtime_error for a backend that cannot be initialised.
+/// config that cannot be, policies::LimitsError for a limits file and policies::OpTableError for an
+/// op table that cannot be used, and std::runtime_error for a backend that cannot be initialised.
 /// Inside a task: submit as anywhere. run, and get on a task that still waits, run the inner task
 /// inline, under the outer one's permit where that covers its class, else under a permit that is
 /// free at once, else they throw NestedWaitError; never a silent deadlock.
@@ -218,6 +220,8 @@ class Executor {
   /// Sums up the counters; some microseconds, no lock of the task path but the queue's, briefly.
   [[nodiscard]] Snapshot snapshot() const;
   [[nodiscard]] Provenance provenance() const;
+  /// The op classes of operations and modules here. Lives as long as the executor.
+  [[nodiscard]] const Classifier& classifier() const noexcept;
 
  private:
   [[nodiscard]] Core& core() noexcept { return *core_; }

@@ -75,10 +75,17 @@ bool SharedState::wait_until(Clock::time_point deadline) {
         "use then() or co_await, or wait outside of tasks");
   }
   if (&node_->core != &current->core) return block(*this, deadline);
-  if (Core::help_or_prepare_wait(*current, *node_)) return true;
-  const bool is_ready = block(*this, deadline);
-  Core::end_nested_wait(*current);
-  return is_ready;
+  // Looked at again now and then: a worker that had taken the task may put it back to run a
+  // continuation first, and then it may queue behind tasks that wait for this one to end.
+  constexpr std::chrono::milliseconds kLookAgain{1};
+  for (;;) {
+    if (Core::help_or_prepare_wait(*current, *node_)) return true;
+    const Clock::time_point now = Clock::now();
+    const bool last = deadline <= now + kLookAgain;
+    const bool is_ready = block(*this, last ? deadline : now + kLookAgain);
+    Core::end_nested_wait(*current);
+    if (is_ready || last) return is_ready;
+  }
 }
 
 CancelResult cancel_task(TaskNode& node) noexcept { return Core::cancel(node); }

@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace streamgate::executor {
 
@@ -43,8 +45,29 @@ struct GateSnapshot {
   std::string policy;
 };
 
+/// What became of the limits file of the config.
+enum class LimitsState : std::uint8_t {
+  kNone,     ///< The config names none.
+  kUsed,     ///< They were measured here, and are in force.
+  kMismatch  ///< They were measured elsewhere: kernel, graph and exclusive run one at a time.
+};
+inline constexpr std::array<LimitsState, 3> kAllLimitsStates = {
+    LimitsState::kNone, LimitsState::kUsed, LimitsState::kMismatch};
+
+/// "none", "used" or "mismatch": the word in metrics and reports.
+[[nodiscard]] constexpr std::string_view to_string(LimitsState state) noexcept {
+  return state == LimitsState::kNone ? "none" : state == LimitsState::kUsed ? "used" : "mismatch";
+}
+
 struct Snapshot {
   std::string backend;
+  struct Limits {
+    LimitsState state = LimitsState::kNone;
+    std::string file{};                      ///< As the config names it; empty: none.
+    std::vector<std::string> differences{};  ///< Between there and here, in words for people.
+    bool needed = false;  ///< Whether this device is unsafe at a width that nobody measured.
+  } limits;
+  std::uint64_t unknown_operations = 0;  ///< Times that no op table knew an operation.
   std::array<LaneSnapshot, policies::kLanes> lanes;
   std::array<GateSnapshot, policies::kOpClasses> gates;
   struct Queue {

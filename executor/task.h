@@ -22,6 +22,7 @@
 namespace streamgate::executor {
 
 class Core;
+class LearnedClass;
 class Waiter;
 
 using Clock = std::chrono::steady_clock;
@@ -35,6 +36,10 @@ inline constexpr std::size_t kPriorities = 5;
 struct TaskOptions {
   /// Nothing: the backend's default, which is the restrictive kernel+graph except on the CPU.
   std::optional<policies::OpClassSet> op_class{};
+  /// Learns the class from the first runs (learned_class.h); unused where op_class says it. Must
+  /// live until the task has ended. A pointer to what the caller keeps, so that nothing has to be
+  /// looked up for a task.
+  LearnedClass* learn = nullptr;
   Priority priority = Priority::kNormal;
   /// The task expires when it has not started by then.
   Clock::time_point deadline = Clock::time_point::max();
@@ -114,6 +119,7 @@ class TaskNode : public QueueLinks, public StreamDone {
         deadline(options.deadline),
         cost_bytes(options.cost_bytes),
         name(options.name),
+        learn(options.op_class ? nullptr : options.learn),
         classes(class_set),
         priority(options.priority),
         door(task_door) {}
@@ -152,6 +158,7 @@ class TaskNode : public QueueLinks, public StreamDone {
   std::size_t cost_bytes;
   std::uint64_t sequence = 0;  ///< Arrival, given under the queue's lock.
   std::string_view name;
+  LearnedClass* learn;            ///< Null for a task whose class was said.
   TaskNode* waits_for = nullptr;  ///< Nested waits; belongs to Core's lock for them.
   StreamIndex stream = 0;         ///< Valid from admission on.
   Outcome outcome = Outcome::kOk;

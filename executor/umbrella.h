@@ -4,15 +4,18 @@
 #pragma once
 
 #include <streamgate/executor/executor.h>
+#include <streamgate/executor/learned_class.h>
 
 namespace streamgate {
 
+using executor::Classifier;
 using executor::Clock;
 using executor::Drain;
 using executor::DrainReport;
 using executor::Executor;
 using executor::ExecutorOptions;
 using executor::Future;
+using executor::LearnedClass;
 using executor::NestedWaitError;
 using executor::Outcome;
 using executor::OutcomeError;

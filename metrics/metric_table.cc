@@ -166,6 +166,29 @@ std::vector<Metric> make_table() {
          return samples;
        }},
 
+      {"streamgate_limits_state",
+       kGauge,
+       "",
+       {"state"},
+       "1 for what became of the limits file: none, used, or mismatch (measured elsewhere, and not "
+       "used); else 0.",
+       [](const Observation& o) {
+         Samples samples;
+         for (const executor::LimitsState state : executor::kAllLimitsStates) {
+           samples.push_back(
+               sample({std::string(to_string(state))}, state == o.snapshot.limits.state ? 1 : 0));
+         }
+         return samples;
+       }},
+
+      {"streamgate_unknown_operations_total",
+       kCounter,
+       "operations",
+       {},
+       "Times that an operation was asked for that no op table knows; it was taken as "
+       "kernel+graph.",
+       [](const Observation& o) { return one(o.snapshot.unknown_operations); }},
+
       {"streamgate_streams_slots",
        kGauge,
        "streams",

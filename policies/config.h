@@ -54,6 +54,27 @@ struct Config {
     bool operator==(const Queue&) const = default;
   } queue;
   std::array<GateConfig, kOpClasses> gates;  ///< By index_of(OpClass).
+  struct Limits {
+    std::string file;  ///< That `streamgate probe` wrote; empty: none.
+
+    bool operator==(const Limits&) const = default;
+  } limits;
+  struct Emulator {
+    std::string fault_model;  ///< Shipped name or path; empty: a device that never fails.
+    std::string libtorch = "2.9";  ///< The version whose op classes it has.
+
+    bool operator==(const Emulator&) const = default;
+  } emulator;
+  struct Mps {
+    bool force_graph_path = false;
+
+    bool operator==(const Mps&) const = default;
+  } mps;
+  struct OpTable {
+    std::string file;  ///< On top of the shipped table; empty: none.
+
+    bool operator==(const OpTable&) const = default;
+  } op_table;
   struct Metrics {
     bool enabled = true;
     std::string address = "127.0.0.1";

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What moves a gate's limit: the interface of limit policies, and `fixed`. Decisions only; the gate
-// enforces the limit, and the executor feeds the observations.
+// What moves a gate's limit: the interface of limit policies, and their making by name. Decisions
+// only; the gate enforces the limit, and the executor feeds the observations.
 #pragma once
 
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 namespace streamgate::policies {
 
@@ -21,6 +23,49 @@ struct Observation {
   std::size_t in_flight = 0;  ///< Permits in use when the task completed, itself included.
   std::size_t limit = 0;      ///< The limit in force then.
   bool good = true;           ///< Whether the task did what was asked (outcome ok).
+};
+
+/// Why a policy decided as it did.
+enum class LimitReason : std::uint8_t {
+  kHelps,        ///< A higher limit completes more: it is the new base.
+  kEnough,       ///< A lower limit completes as much: it is the new base.
+  kNoGain,       ///< A higher limit was tried and completes no more.
+  kLoss,         ///< A lower limit was tried and completes less.
+  kUnclear,      ///< The evidence did not decide in the time given to it; back to the base.
+  kTrial,        ///< Another limit is tried.
+  kRemeasure,    ///< Back to the base, whose own evidence has become the weaker half.
+  kApplication,  ///< The application, not the limit, bounds the load.
+  kErrors,       ///< Too many tasks did not do what was asked.
+  kNotErrors,    ///< They fail as much at a lower limit: it is not the limit's doing.
+  kLatency,      ///< The mean service time is above the target.
+  kChanged,      ///< The base completes much more or less than it did: all evidence is void.
+  kMoved         ///< Somebody else has moved the gate's limit.
+};
+inline constexpr std::size_t kLimitReasons = 13;
+
+/// "helps", "no_gain", ...: the word for metrics and `streamgate top`.
+[[nodiscard]] std::string_view to_string(LimitReason reason) noexcept;
+
+/// One decision, with its evidence.
+struct LimitDecision {
+  std::chrono::nanoseconds now{0};  ///< On the clock of the observations.
+  std::uint64_t window = 0;         ///< Windows of completions that were complete by then.
+  std::size_t from = 0;
+  std::size_t to = 0;
+  LimitReason reason = LimitReason::kTrial;
+  /// The natural logarithm of the tried limit's throughput over the base's, with the interval that
+  /// holds it with 90 %; all 0 where none was measured.
+  double gain = 0;
+  double gain_low = 0;
+  double gain_high = 0;
+};
+
+/// Where throughput stops growing with the limit, as far as a policy has found out.
+struct KneeEstimate {
+  std::size_t knee = 0;
+  std::size_t low = 0;   ///< Measured to be too little, or 1.
+  std::size_t high = 0;  ///< Measured to bring no more, or the ceiling.
+  std::chrono::nanoseconds confirmed{0};  ///< When; on the clock of the observations.
 };
 
 /// Moves the limit of one gate from observed completions.
@@ -45,15 +90,33 @@ class LimitPolicy {
   /// Takes one completion into account; a value is the new limit.
   [[nodiscard]] virtual std::optional<std::size_t> observe(
       const Observation& observation) noexcept = 0;
+
+  /// The knee, from a policy that looks for it and has found it once.
+  [[nodiscard]] virtual std::optional<KneeEstimate> knee() const noexcept { return std::nullopt; }
+
+  /// The last decisions, the oldest first, from a policy that keeps them. Allocates.
+  [[nodiscard]] virtual std::vector<LimitDecision> recent_decisions() const { return {}; }
+
+  /// How many windows of completions the policy has judged; 0 from one that has no windows.
+  [[nodiscard]] virtual std::uint64_t windows() const noexcept { return 0; }
+
+  /// How often the policy has decided for each reason, by LimitReason.
+  [[nodiscard]] virtual std::array<std::uint64_t, kLimitReasons> decision_counts() const noexcept {
+    return {};
+  }
 };
 
 /// Every name that make_limit_policy takes, for it and for the config.
-inline constexpr std::array<std::string_view, 1> kLimitPolicyNames = {"fixed"};
+inline constexpr std::array<std::string_view, 5> kLimitPolicyNames = {"fixed", "aimd", "vegas",
+                                                                     "gradient2", "knee"};
 
 struct LimitPolicyOptions {
   std::string_view name = "fixed";
   std::size_t initial = 1;  ///< In permits; at least 1.
   std::size_t ceiling = 1;  ///< The largest limit that the policy may ask for.
+  /// `knee` only: a brake. The limit is lowered while the mean service time of a window is above
+  /// this; 0 is none.
+  std::chrono::nanoseconds latency_target{0};
 };
 
 /// The policy of that name. Throws std::invalid_argument that names the known policies for an

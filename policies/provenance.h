@@ -12,7 +12,7 @@ namespace streamgate::policies {
 /// Empty fields are unknown or do not apply.
 struct Provenance {
   std::string backend{};
-  std::string libtorch{};  ///< Version of the library that is loaded, not of the headers.
+  std::string libtorch{};  ///< Version and build of the library that is loaded, not of the headers.
   std::string device{};
   std::string driver{};
   std::string os{};

@@ -5,6 +5,11 @@
 
 namespace streamgate::tools {
 
-void add_commands(CLI::App& app, Action& chosen) { add_doctor(app, chosen); }
+void add_commands(CLI::App& app, Action& chosen) {
+  add_doctor(app, chosen);
+  add_probe(app, chosen);
+  add_probe_trial(app, chosen);
+  add_simulate(app, chosen);
+}
 
 }  // namespace streamgate::tools

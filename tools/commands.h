@@ -21,6 +21,9 @@ using Action = std::function<int()>;
 
 /// Adds one sub-command with its options. Parsing them sets `chosen`, which must outlive the app.
 void add_doctor(CLI::App& app, Action& chosen);
+void add_probe(CLI::App& app, Action& chosen);
+void add_probe_trial(CLI::App& app, Action& chosen);
+void add_simulate(CLI::App& app, Action& chosen);
 
 /// Adds every sub-command.
 void add_commands(CLI::App& app, Action& chosen);

@@ -49,6 +49,7 @@ std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
   if (!in_use.empty()) return in_use[0]->get_name() + " takes no argument '" + first + "'";
   std::string known;
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (command->get_group().empty()) continue;  // The probe's child processes are no news.
     known += (known.empty() ? "" : ", ") + command->get_name();
   }
   return "there is no sub-command '" + first + "'; there is: " + known;

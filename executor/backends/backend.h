@@ -37,8 +37,8 @@ enum class Progress : std::uint8_t { kDone, kPending };
 ///
 /// Thread-safety: as said at each function; distinct streams may be used from distinct threads.
 /// Ownership: the executor owns the backend and outlives every call. Blocking: only where said.
-/// Failure: initialise and open_stream throw std::runtime_error that says what and the remedy;
-/// nothing else throws.
+/// Failure: initialise, open_stream and require_usable throw std::runtime_error that says what and
+/// the remedy; nothing else throws.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -48,6 +48,7 @@ class Backend {
   /// Called once, on the thread that constructs the executor, before anything else.
   virtual void initialise(std::size_t intra_op_threads) = 0;
 
+  /// Called after initialise; the streamgate command may ask before, where there is no executor.
   [[nodiscard]] virtual Provenance provenance() const = 0;
 
   /// The most streams that the device offers.
@@ -58,6 +59,10 @@ class Backend {
 
   /// Whether tasks run on the cores of this machine, so that more of them than workers do not help.
   [[nodiscard]] virtual bool shares_cores() const noexcept = 0;
+
+  /// Whether work is unsafe here at a width that nobody measured, so that an operator must be told
+  /// when there are no limits.
+  [[nodiscard]] virtual bool needs_limits() const noexcept { return !shares_cores(); }
 
   /// How many raw tasks at once to start from where nobody has said or measured it, for a backend
   /// that shares the cores.
@@ -73,6 +78,11 @@ class Backend {
 
   /// Called at most once a stream, by the thread that holds its lease.
   virtual void open_stream(StreamIndex stream) = 0;
+
+  /// Called before each task, by the thread that holds the lease on an opened stream and will run
+  /// the task: throws std::runtime_error, which fails the task, where the device must not be used
+  /// any more, as in a forked child.
+  virtual void require_usable(StreamIndex stream) { static_cast<void>(stream); }
 
   /// Makes the stream current on the calling thread, and takes that back. `on_worker` says that
   /// bind_worker has been called on this thread. Calls come in pairs on one thread and may nest.

@@ -2,7 +2,9 @@
 //
 // The backends of this build, by name.
 #include <streamgate/executor/backends/cpu.h>
+#include <streamgate/executor/backends/emulator.h>
 #include <streamgate/executor/backends/inline.h>
+#include <streamgate/executor/backends/mps.h>
 
 #include <stdexcept>
 #include <string>
@@ -18,6 +20,10 @@ struct Entry {
 constexpr Entry kEntries[] = {
 #if STREAMGATE_WITH_TORCH
     {"cpu", [](const policies::Config&) { return make_cpu_backend(); }},
+#endif
+    {"emulator", [](const policies::Config& config) { return make_emulator_backend(config); }},
+#if STREAMGATE_MPS_TIER != 0
+    {"mps", [](const policies::Config& config) { return make_mps_backend(config); }},
 #endif
     {"inline", [](const policies::Config&) { return make_inline_backend(); }},
 };

@@ -54,7 +54,7 @@ class CpuBackend final : public Backend {
 
   Provenance provenance() const override {
     return {.backend = "cpu",
-            .libtorch = loaded_torch_version(),
+            .libtorch = loaded_torch_identity(),
             .device = cpu_model(),
             .os = operating_system()};
   }

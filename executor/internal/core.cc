@@ -4,6 +4,8 @@
 #include <streamgate/executor/internal/core.h>
 
 #include <streamgate/executor/executor.h>
+#include <streamgate/executor/internal/learning_run.h>
+#include <streamgate/executor/learned_class.h>
 
 #include <algorithm>
 #include <cassert>
@@ -51,8 +53,11 @@ bool Visitors::none(Came came) const noexcept {
 // ---- beginning and end ----
 
 Core::Core(policies::Config config, std::unique_ptr<Backend> backend, const GateOptions& gate,
+           MeasuredLimits measured, std::unique_ptr<Classifier> classifier,
            PolicyFactory make_policy)
     : backend_(std::move(backend)),
+      measured_(std::move(measured)),
+      classifier_(std::move(classifier)),
       default_class_(backend_->default_class()),
       constructor_(std::this_thread::get_id()),
       when_full_(config.queue.when_full),
@@ -72,7 +77,6 @@ Core::Core(policies::Config config, std::unique_ptr<Backend> backend, const Gate
     slot.wants_observations = slot.policy->wants_observations();
     gate_.set_limit(op_class, slot.policy->initial_limit());
   }
-  backend_->initialise(intra_op_threads_);
   arena_ = std::make_unique<Arena>(config_.executor.threads, *backend_, *this);
   timer_ = std::make_unique<DeadlineTimer>([this](Clock::time_point now) { return expire(now); });
 }
@@ -436,15 +440,16 @@ Progress Core::execute(TaskNode& node, Backend::Thread thread, Clock::time_point
     return Progress::kDone;
   }
   node.phase.store(TaskNode::Phase::kRunning, std::memory_order_release);
-  if (streams_.needs_opening(node.stream)) {
-    try {
+  try {
+    if (streams_.needs_opening(node.stream)) {
       backend_->open_stream(node.stream);
-    } catch (...) {
-      node.fail(std::current_exception());
-      node.outcome = Outcome::kFailed;
-      return Progress::kDone;  // There is no stream to ask.
+      streams_.mark_opened(node.stream);
     }
-    streams_.mark_opened(node.stream);
+    backend_->require_usable(node.stream);
+  } catch (...) {
+    node.fail(std::current_exception());
+    node.outcome = Outcome::kFailed;
+    return Progress::kDone;  // There is no stream to ask.
   }
   node.outcome = invoke(node, thread);
   return backend_->notify_when_done(node.stream, node);
@@ -454,9 +459,17 @@ Outcome Core::invoke(TaskNode& node, Backend::Thread thread) noexcept {
   TaskContext context(node, node.stream, cancel_all_);
   TaskNode* const outer = std::exchange(running_task, &node);
   backend_->enter(node.stream, thread);
-  const Outcome outcome = node.invoke(context);
+  const Outcome outcome = call(node, context);
   backend_->leave(node.stream, thread);
   running_task = outer;
+  return outcome;
+}
+
+Outcome Core::call(TaskNode& node, TaskContext& context) const noexcept {
+  if (node.learn == nullptr || node.learn->learned()) return node.invoke(context);
+  LearningRun run(*node.learn, *classifier_);
+  const Outcome outcome = node.invoke(context);
+  run.end(outcome == Outcome::kOk);
   return outcome;
 }
 
@@ -537,7 +550,7 @@ Outcome Core::run_nested(TaskNode& node, TaskNode& outer) noexcept {
   node.started = Clock::now();
   TaskContext context(node, node.stream, cancel_all_);
   running_task = &node;
-  node.outcome = node.invoke(context);
+  node.outcome = call(node, context);
   running_task = &outer;
   static_cast<void>(backend_->synchronize(node.stream, kNever));
   recorder_.ran(node.stream, node.classes.lane(), node.outcome, node.started - node.submitted,
@@ -596,228 +609,6 @@ bool Core::help_or_prepare_wait(TaskNode& current, TaskNode& target) {
 void Core::end_nested_wait(TaskNode& current) noexcept {
   const std::lock_guard lock(nested_mutex());
   current.waits_for = nullptr;
-}
-
-// ---- ending early ----
-
-CancelResult Core::cancel(TaskNode& node) noexcept {
-  if (node.door == TaskNode::Door::kSubmit) {
-    // Needs neither lock nor executor: whoever sorts the inbox lets go of it.
-    if (node.claim(TaskNode::Phase::kInbox)) {
-      Waiter::tell(node.publish(Outcome::kCancelled));
-      return CancelResult::kCancelled;
-    }
-  } else {
-    // On its caller's stack, so it must leave the inbox before it ends. The caller is in run() and
-    // holds the executor.
-    if (node.phase.load(std::memory_order_seq_cst) == TaskNode::Phase::kInbox) {
-      node.core.sort_inbox();
-    }
-    // For whoever sorts it out of the inbox later: that thread makes the task claimable first and
-    // looks at this word afterwards. After the sorting above, which would end the node, and with it
-    // the caller's stack, in the middle of this function.
-    node.cancel_requested.store(true, std::memory_order_seq_cst);
-  }
-  if (node.claim(TaskNode::Phase::kQueued)) {
-    // Claimed in the queue: the executor cannot end before it is withdrawn.
-    Core& core = node.core;
-    const Visitors::Visit visit(core.visitors_);
-    {
-      const std::lock_guard lock(core.queue_.mutex());
-      core.queue_.withdraw(node);
-    }
-    core.end_without_run(node, Outcome::kCancelled);
-    // It may have held up others behind it.
-    core.after_release();
-    core.note_progress();
-    return CancelResult::kCancelled;
-  }
-  node.cancel_requested.store(true, std::memory_order_relaxed);
-  return node.phase.load(std::memory_order_acquire) == TaskNode::Phase::kEnded
-             ? CancelResult::kTooLate
-             : CancelResult::kRequested;
-}
-
-Clock::time_point Core::expire(Clock::time_point now) noexcept {
-  const Visitors::Visit visit(visitors_);
-  NodeChain cancelled;
-  NodeChain discarded;
-  NodeChain expired;
-  Clock::time_point next;
-  {
-    const std::lock_guard lock(queue_.mutex());
-    queue_.sort_inbox(cancelled, discarded);
-    while (TaskNode* const node = queue_.expired(now)) {
-      if (queue_.take(*node)) expired.push(*node);
-    }
-    next = queue_.next_deadline();
-  }
-  end_all(cancelled, Outcome::kCancelled);
-  discard(discarded);
-  end_all(expired, Outcome::kExpired);
-  after_release();
-  note_progress();
-  return next;
-}
-
-void Core::cancel_queued() noexcept {
-  NodeChain cancelled;
-  NodeChain discarded;
-  {
-    const std::lock_guard lock(queue_.mutex());
-    queue_.sort_inbox(cancelled, discarded);
-    while (TaskNode* const node = queue_.best(0, AdmissionQueue::Doors::kBoth)) {
-      if (queue_.take(*node)) cancelled.push(*node);
-    }
-  }
-  end_all(cancelled, Outcome::kCancelled);
-  discard(discarded);
-}
-
-// ---- coming to rest ----
-
-void Core::note_progress() noexcept {
-  if (!draining_.load(std::memory_order_seq_cst)) return;
-  // The lock makes sure that the one who waits is not between its look and its wait.
-  const std::lock_guard lock(drain_mutex_);
-  drained_.notify_all();
-}
-
-DrainReport Core::drain(Drain mode, Clock::time_point deadline) {
-  draining_.store(true, std::memory_order_seq_cst);
-  gate_.close();
-  NodeChain cancelled;
-  NodeChain discarded;
-  {
-    const std::lock_guard lock(queue_.mutex());
-    queue_.close(cancelled, discarded);
-  }
-  end_all(cancelled, Outcome::kCancelled);
-  discard(discarded);
-  if (mode == Drain::kCancelAll) cancel_all_.store(true, std::memory_order_relaxed);
-  if (mode != Drain::kFinish) cancel_queued();
-  dispatch();
-
-  const auto at_rest = [&] {
-    const std::lock_guard lock(queue_.mutex());
-    return queue_.quiet() && gate_.idle();
-  };
-  DrainReport report;
-  {
-    std::unique_lock lock(drain_mutex_);
-    report.drained = deadline == kNever ? (drained_.wait(lock, at_rest), true)
-                                        : drained_.wait_until(lock, deadline, at_rest);
-  }
-  // What is left are the last steps of those who ended the last tasks: visitors, for whom there is
-  // nothing to wait on but that they return, and then, as a visitor may still have called one,
-  // workers on their way out of the arena.
-  while (report.drained && !visitors_.none(Visitors::Came::kOpen)) {
-    if (Clock::now() >= deadline) report.drained = false;
-    std::this_thread::yield();
-  }
-  if (report.drained) report.drained = arena_->wait_idle(deadline);
-  report.queued = queue_.tasks();
-  report.running = streams_.leased();
-  return report;
-}
-
-// ---- operators ----
-
-std::size_t Core::set_limit(OpClass op_class, std::size_t limit) noexcept {
-  const std::size_t now = gate_.set_limit(op_class, limit);
-  after_release();
-  return now;
-}
-
-policies::Config Core::config() const {
-  const std::lock_guard lock(config_mutex_);
-  return config_;
-}
-
-std::vector<std::string_view> Core::apply(const policies::Config& config) {
-  // Made without a lock, as the factory may be the user's; those of a reload that another one
-  // overtook are made again.
-  std::array<std::unique_ptr<policies::LimitPolicy>, policies::kOpClasses> policies;
-  std::vector<std::string_view> waiting;
-  for (policies::Config seen = this->config();; seen = this->config()) {
-    policies = changed_policies(seen, config);
-    const std::lock_guard lock(config_mutex_);
-    if (config_.gates != seen.gates) continue;
-    for (const OpClass op_class : kAllOpClasses) {
-      if (auto& policy = policies[index_of(op_class)]) install(op_class, policy);
-      config_.gates[index_of(op_class)].policy = config.gates[index_of(op_class)].policy;
-      config_.gates[index_of(op_class)].limit = config.gates[index_of(op_class)].limit;
-    }
-    queue_.set_bounds(config.queue.max_tasks, config.queue.max_bytes);
-    when_full_.store(config.queue.when_full, std::memory_order_relaxed);
-    config_.queue = config.queue;
-    config_.executor.drain_timeout = config.executor.drain_timeout;
-    // What still differs is what could not be taken over.
-    waiting = policies::changed_keys(config_, config);
-    break;
-  }
-  reloads_applied_.fetch_add(1, std::memory_order_relaxed);
-  after_release();
-  return waiting;
-}
-
-std::array<std::unique_ptr<policies::LimitPolicy>, policies::kOpClasses> Core::changed_policies(
-    const policies::Config& present, const policies::Config& wanted) const {
-  std::array<std::unique_ptr<policies::LimitPolicy>, policies::kOpClasses> changed;
-  for (const OpClass op_class : kAllOpClasses) {
-    const policies::GateConfig& gate = wanted.gates[index_of(op_class)];
-    const policies::GateConfig& now = present.gates[index_of(op_class)];
-    if (gate.policy == now.policy && gate.limit == now.limit) continue;
-    changed[index_of(op_class)] = make_policy_(
-        op_class,
-        {.name = gate.policy, .initial = gate.limit, .ceiling = gate_.ceiling(op_class)});
-  }
-  return changed;
-}
-
-/// Leaves the policy that was there before in `policy`, for the caller to destroy without a lock.
-void Core::install(OpClass op_class, std::unique_ptr<policies::LimitPolicy>& policy) {
-  PolicySlot& slot = policies_[index_of(op_class)];
-  gate_.set_limit(op_class, policy->initial_limit());
-  const std::lock_guard lock(slot.mutex);
-  slot.wants_observations = policy->wants_observations();
-  slot.policy.swap(policy);
-}
-
-Snapshot Core::snapshot() const {
-  Snapshot snapshot;
-  snapshot.backend = std::string(backend_->name());
-  recorder_.add_to(snapshot);
-  for (std::size_t lane = 0; lane < kLanes; ++lane) {
-    snapshot.lanes[lane].queued = queue_.ordered(lane);
-  }
-  for (const OpClass op_class : kAllOpClasses) {
-    GateSnapshot& gate = snapshot.gates[index_of(op_class)];
-    gate.in_use = gate_.in_use(op_class);
-    gate.limit = gate_.limit(op_class);
-    gate.ceiling = gate_.ceiling(op_class);
-  }
-  {
-    const std::lock_guard lock(config_mutex_);
-    for (const OpClass op_class : kAllOpClasses) {
-      snapshot.gates[index_of(op_class)].policy = config_.gates[index_of(op_class)].policy;
-    }
-  }
-  snapshot.queue = {.tasks = queue_.tasks(),
-                    .bytes = queue_.bytes(),
-                    .max_tasks = queue_.max_tasks(),
-                    .max_bytes = queue_.max_bytes()};
-  snapshot.streams = {.slots = streams_.slots(),
-                      .opened = streams_.opened(),
-                      .leased = streams_.leased(),
-                      .exhausted = streams_.exhausted()};
-  snapshot.arena = {.threads = arena_->threads(),
-                    .tickets = arena_->tickets(),
-                    .intra_op_threads = intra_op_threads_,
-                    .raised_global_limit = arena_->raised_global_limit()};
-  snapshot.reloads = {.applied = reloads_applied_.load(std::memory_order_relaxed),
-                      .failed = reloads_failed_.load(std::memory_order_relaxed)};
-  return snapshot;
 }
 
 }  // namespace streamgate::executor

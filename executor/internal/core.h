@@ -6,12 +6,14 @@
 #pragma once
 
 #include <streamgate/executor/backends/backend.h>
+#include <streamgate/executor/classifier.h>
 #include <streamgate/executor/drain.h>
 #include <streamgate/executor/future.h>
 #include <streamgate/executor/gate.h>
 #include <streamgate/executor/internal/admission_queue.h>
 #include <streamgate/executor/internal/arena.h>
 #include <streamgate/executor/internal/deadline_timer.h>
+#include <streamgate/executor/internal/measured_limits.h>
 #include <streamgate/executor/internal/recorder.h>
 #include <streamgate/executor/snapshot.h>
 #include <streamgate/executor/stream_pool.h>
@@ -82,8 +84,9 @@ class Core final : public WorkSource {
   using PolicyFactory = std::function<std::unique_ptr<policies::LimitPolicy>(
       policies::OpClass, const policies::LimitPolicyOptions&)>;
 
+  /// REQUIRES: the backend is initialised; the config has no automatic value left.
   Core(policies::Config config, std::unique_ptr<Backend> backend, const GateOptions& gate,
-       PolicyFactory make_policy);
+       MeasuredLimits measured, std::unique_ptr<Classifier> classifier, PolicyFactory make_policy);
   ~Core();
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
@@ -122,6 +125,8 @@ class Core final : public WorkSource {
 
   [[nodiscard]] Snapshot snapshot() const;
   [[nodiscard]] const Backend& backend() const noexcept { return *backend_; }
+  [[nodiscard]] const MeasuredLimits& measured() const noexcept { return measured_; }
+  [[nodiscard]] const Classifier& classifier() const noexcept { return *classifier_; }
 
   void work() noexcept override;
 
@@ -157,6 +162,7 @@ class Core final : public WorkSource {
   [[nodiscard]] Progress execute(TaskNode& node, Backend::Thread thread,
                                  Clock::time_point now) noexcept;
   [[nodiscard]] Outcome invoke(TaskNode& node, Backend::Thread thread) noexcept;
+  [[nodiscard]] Outcome call(TaskNode& node, TaskContext& context) const noexcept;
   [[nodiscard]] Clock::time_point settle(TaskNode& node) noexcept;
   void publish(TaskNode& node) noexcept { Waiter::tell(publish_untold(node)); }
   [[nodiscard]] static Waiter* publish_untold(TaskNode& node) noexcept;
@@ -180,6 +186,8 @@ class Core final : public WorkSource {
   void install(policies::OpClass op_class, std::unique_ptr<policies::LimitPolicy>& policy);
 
   std::unique_ptr<Backend> backend_;
+  const MeasuredLimits measured_;
+  const std::unique_ptr<Classifier> classifier_;
   const policies::OpClassSet default_class_;
   const std::thread::id constructor_;
   std::atomic<policies::WhenFull> when_full_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Looks at the loaded library, not at the headers.
+#include <streamgate/executor/internal/build_id.h>
 #include <streamgate/executor/internal/torch_library.h>
 
 #include <ATen/Version.h>
@@ -129,6 +130,21 @@ std::string torch_git_hash_beside(const fs::path& library) {
   return {};
 }
 
+std::string loaded_torch_identity() {
+  // Sought once: provenance is asked for with every executor.
+  static const auto& identity = *new std::string(torch_identity(
+      loaded_torch_version(), build_id_of(reinterpret_cast<const void*>(&at::show_config)),
+      loaded_torch_git_hash()));
+  return identity;
+}
+
+std::string torch_identity(const std::string& version, const std::string& build_id,
+                           const std::string& git_hash) {
+  constexpr std::size_t kDigits = 12;
+  const std::string& build = build_id.empty() ? git_hash : build_id;
+  return build.empty() ? version : version + " (build " + build.substr(0, kDigits) + ")";
+}
+
 fs::path loaded_torch_path() {
   Dl_info info{};
   // at::show_config lives in libtorch_cpu, the library that matters.
@@ -188,6 +204,17 @@ std::string operating_system() {
   utsname name{};
   if (uname(&name) != 0) return {};
   return std::string(name.sysname) + " " + name.release + " " + name.machine;
+}
+
+std::optional<unsigned> macos_version() {
+#if defined(__APPLE__)
+  char text[64] = {};
+  std::size_t size = sizeof(text) - 1;
+  if (sysctlbyname("kern.osproductversion", text, &size, nullptr, 0) != 0) return std::nullopt;
+  const unsigned long major = std::strtoul(text, nullptr, 10);
+  if (major != 0) return static_cast<unsigned>(major);
+#endif
+  return std::nullopt;
 }
 
 }  // namespace streamgate::executor

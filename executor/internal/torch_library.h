@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,14 @@ namespace streamgate::executor {
 /// archives, `version.py` in Python's package, both one folder above lib/. Debian's has neither.
 [[nodiscard]] std::string torch_git_hash_beside(const std::filesystem::path& library);
 
+/// Which libtorch this is, to the build: "1.13.1 (build 1a2b3c4d5e6f)", with the first twelve
+/// digits of its build id, else of its commit; the version alone where it has neither. For
+/// provenance: what was measured of one build does not hold for another of the same version.
+[[nodiscard]] std::string loaded_torch_identity();
+/// The same for these three.
+[[nodiscard]] std::string torch_identity(const std::string& version, const std::string& build_id,
+                                         const std::string& git_hash);
+
 /// Other files of the same library in the places where a loader looks: the path built into the
 /// program, LD_LIBRARY_PATH (or its macOS name), the system's library folders and the folder of the
 /// loaded one. Links to the loaded file do not count.
@@ -43,5 +52,7 @@ namespace streamgate::executor {
 [[nodiscard]] std::string cpu_model();
 /// "Linux 6.1.0 x86_64".
 [[nodiscard]] std::string operating_system();
+/// The major version of macOS, 15 of 15.1; nothing on another system, or where it is not said.
+[[nodiscard]] std::optional<unsigned> macos_version();
 
 }  // namespace streamgate::executor

@@ -2,41 +2,17 @@
 //
 // Finding keys and sections in the table, and guessing which was meant.
 #include <streamgate/policies/internal/config_names.h>
+#include <streamgate/policies/internal/toml_reading.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <numeric>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace streamgate::policies::internal {
-namespace {
-
-/// Levenshtein's distance: insertions, removals and replacements from one to the other.
-std::size_t edits(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
-    }
-  }
-  return row.back();
-}
-
-/// Whether that many edits are few enough for a slip of the pen in `name`.
-bool is_slip(std::size_t distance, std::string_view name) {
-  return distance <= std::max<std::size_t>(1, name.size() / 3);
-}
-
-}  // namespace
-
 std::string_view section_of(std::string_view name) {
   const std::size_t dot = name.rfind('.');
   return dot == name.npos ? std::string_view() : name.substr(0, dot);

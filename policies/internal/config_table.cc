@@ -3,6 +3,7 @@
 // The table of config keys. A new key is a field of Config and one row here; its default is the
 // field's own, and everything that is said, read, checked or printed of it follows from the row.
 #include <streamgate/policies/internal/config_table.h>
+#include <streamgate/policies/internal/op_table_file.h>
 #include <streamgate/policies/limit_policy.h>
 #include <streamgate/policies/op_class.h>
 
@@ -27,38 +28,6 @@ namespace {
 
 constexpr std::array<WhenFull, 2> kAllWhenFull = {WhenFull::kReject, WhenFull::kShedLowest};
 
-Allowed boolean() {
-  return {.like = false,
-          .type = "a boolean",
-          .wrong = "is not allowed",
-          .text = "true, false",
-          .holds = [](const Value&) { return true; }};
-}
-
-Allowed integer(std::int64_t min, std::int64_t max) {
-  return {.like = std::int64_t{0},
-          .type = "an integer",
-          .wrong = "is out of range",
-          .text = std::to_string(min) + ".." + std::to_string(max),
-          .holds = [min, max](const Value& value) {
-            const std::int64_t number = std::get<std::int64_t>(value);
-            return min <= number && number <= max;
-          }};
-}
-
-Allowed words(std::vector<std::string_view> words) {
-  std::string text;
-  for (const std::string_view word : words) text += (text.empty() ? "" : ", ") + toml_string(word);
-  return {.like = std::string(),
-          .type = "a string",
-          .wrong = "is not a known word",
-          .text = std::move(text),
-          .holds = [words = std::move(words)](const Value& value) {
-            return std::find(words.begin(), words.end(), std::get<std::string>(value)) !=
-                   words.end();
-          }};
-}
-
 Allowed policy_name() { return words({kLimitPolicyNames.begin(), kLimitPolicyNames.end()}); }
 
 Allowed when_full() {
@@ -66,6 +35,8 @@ Allowed when_full() {
   for (const WhenFull word : kAllWhenFull) names.push_back(to_string(word));
   return words(std::move(names));
 }
+
+Allowed path() { return text_up_to(4'096); }
 
 Allowed address() {
   return {.like = std::string(),
@@ -186,6 +157,25 @@ std::vector<ConfigRow> make_rows() {
         "Tasks of this class at once that nothing exceeds; 0 lets the executor decide."));
   }
   rows.push_back(row(
+      "limits.file", path(), "", kRestart, [](auto& c) -> auto& { return c.limits.file; },
+      "Limits that `streamgate probe` wrote here; ceilings above may only lower its; empty is "
+      "none."));
+  rows.push_back(row(
+      "emulator.fault_model", path(), "", kRestart,
+      [](auto& c) -> auto& { return c.emulator.fault_model; },
+      "How the emulator fails: a shipped name or a path; empty is a device that never does."));
+  rows.push_back(row(
+      "emulator.libtorch", torch_version(), "", kRestart,
+      [](auto& c) -> auto& { return c.emulator.libtorch; },
+      "The version of libtorch whose op classes on MPS the emulator has."));
+  rows.push_back(row(
+      "mps.force_graph_path", boolean(), "", kRestart,
+      [](auto& c) -> auto& { return c.mps.force_graph_path; },
+      "Whether linear encodes a graph on MPS (MPS_FORCE_GRAPH_PATH) and is of class graph."));
+  rows.push_back(row(
+      "op_table.file", path(), "", kRestart, [](auto& c) -> auto& { return c.op_table.file; },
+      "Op classes that override or extend the shipped op table; empty is none."));
+  rows.push_back(row(
       "metrics.enabled", boolean(), "", kRestart,
       [](auto& c) -> auto& { return c.metrics.enabled; }, "Whether metrics are served over HTTP."));
   rows.push_back(row(
@@ -200,37 +190,6 @@ std::vector<ConfigRow> make_rows() {
 }
 
 }  // namespace
-
-std::string one_line(std::string_view text) {
-  constexpr std::string_view kHex = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7F) {
-      out += c;
-    } else {
-      out += "\\u00";
-      out += kHex[byte / 16U];
-      out += kHex[byte % 16U];
-    }
-  }
-  return out;
-}
-
-std::string toml_string(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return '"' + one_line(out) + '"';
-}
-
-std::string to_toml(const Value& value) {
-  if (const bool* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";
-  if (const std::string* text = std::get_if<std::string>(&value)) return toml_string(*text);
-  return std::to_string(std::get<std::int64_t>(value));
-}
 
 const std::vector<ConfigRow>& config_rows() {
   // Never destroyed: a static destructor may still print a config.

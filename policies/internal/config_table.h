@@ -5,36 +5,14 @@
 #pragma once
 
 #include <streamgate/policies/config.h>
+#include <streamgate/policies/internal/value.h>
 
-#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 namespace streamgate::policies::internal {
-
-/// The value of a key, in the types of TOML that keys have.
-using Value = std::variant<bool, std::int64_t, std::string>;
-
-/// The text with its control characters as TOML escapes them: one line, and no NUL.
-[[nodiscard]] std::string one_line(std::string_view text);
-
-/// The text as a TOML string of one line.
-[[nodiscard]] std::string toml_string(std::string_view text);
-
-/// The value as TOML.
-[[nodiscard]] std::string to_toml(const Value& value);
-
-/// What a key takes.
-struct Allowed {
-  Value like;              ///< Any value of the right type.
-  std::string_view type;   ///< The type for people, as "an integer".
-  std::string_view wrong;  ///< What a value of the right type that is not allowed is, for people.
-  std::string text;        ///< The range or the words, for people.
-  std::function<bool(const Value&)> holds;  ///< REQUIRES: a value of the type of `like`.
-};
 
 /// One key.
 struct ConfigRow {

@@ -53,7 +53,7 @@ streamgate::ExecutorOptions options() {
 int main() {
   static Executor in_static_storage(options());
   use(in_static_storage);
-  auto* const leaked = new Executor(options());
+  static auto* const leaked = new Executor(options());
   use(*leaked);
   // The workers leave an idle arena after a moment, which is a call, and in main's time.
   (void)in_static_storage.drain(streamgate::Drain::kFinish, streamgate::testing::kGuard);

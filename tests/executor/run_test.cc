@@ -44,9 +44,15 @@ using testing::with_gate;
 
 ExecutorOptions narrow() { return {.config = inline_config(1)}; }
 
-/// Waits until so many tasks are in the queue.
+/// Waits until so many tasks, of which a caller's came last, have their place in the queue. What the
+/// queue counts as its tasks is known a moment earlier, before they have arrived.
 [[nodiscard]] bool parked(const Executor& executor, std::size_t tasks) {
-  return eventually([&] { return executor.snapshot().queue.tasks == tasks; });
+  return eventually([&] {
+    const Snapshot snapshot = executor.snapshot();
+    std::size_t placed = 0;
+    for (const auto& lane : snapshot.lanes) placed += lane.queued;
+    return placed == tasks;
+  });
 }
 
 TEST(Run, RunsOnItsCallersThreadWithPermitAndStream) {

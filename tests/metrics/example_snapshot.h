@@ -26,6 +26,7 @@ inline executor::Snapshot example_snapshot() {
   using std::chrono::nanoseconds;
   executor::Snapshot snapshot;
   snapshot.backend = "cpu";
+  snapshot.limits.state = executor::LimitsState::kMismatch;
   for (std::size_t lane = 0; lane < policies::kLanes; ++lane) {
     for (std::size_t o = 0; o < executor::kOutcomes; ++o) {
       snapshot.lanes[lane].outcomes[o] = 1000 * (lane + 1) + o;
@@ -46,6 +47,7 @@ inline executor::Snapshot example_snapshot() {
         .in_use = 20 + i, .limit = 30 + i, .ceiling = 40 + i, .policy = "p" + std::to_string(i)};
   }
   snapshot.queue = {.tasks = 51, .bytes = 52, .max_tasks = 53, .max_bytes = 54};
+  snapshot.unknown_operations = 57;
   snapshot.streams = {.slots = 61, .opened = 62, .leased = 63, .exhausted = 64};
   snapshot.arena = {
       .threads = 71, .tickets = 72, .intra_op_threads = 73, .raised_global_limit = true};

@@ -60,6 +60,10 @@ const std::map<std::string_view, std::string>& other_values() {
       {"queue.max_tasks", "12"},
       {"queue.max_bytes", "4096"},
       {"queue.when_full", "\"shed_lowest\""},
+      {"gate.raw.policy", "\"aimd\""},
+      {"gate.kernel.policy", "\"vegas\""},
+      {"gate.graph.policy", "\"gradient2\""},
+      {"gate.exclusive.policy", "\"knee\""},
       {"gate.raw.limit", "100"},
       {"gate.raw.ceiling", "1023"},
       {"gate.kernel.limit", "2"},
@@ -68,18 +72,18 @@ const std::map<std::string_view, std::string>& other_values() {
       {"gate.graph.ceiling", "3"},
       {"gate.exclusive.limit", "1"},
       {"gate.exclusive.ceiling", "1"},
+      {"limits.file", "\"limits.toml\""},
+      {"emulator.fault_model", "\"seeds-nograph\""},
+      {"emulator.libtorch", "\"2.12\""},
+      {"mps.force_graph_path", "true"},
+      {"op_table.file", "\"ops.toml\""},
       {"metrics.enabled", "false"},
       {"metrics.address", "\"::1\""},
       {"metrics.port", "9090"}};
   return values;
 }
 
-/// Whether the key has one allowed value only, so that no other can be set.
-bool has_one_value(std::string_view key) {
-  return key.ends_with(".policy") && kLimitPolicyNames.size() == 1;
-}
-
-/// A config in which every key that can differs from its default.
+/// A config in which every key differs from its default.
 std::string other_config() {
   std::string toml;
   for (const auto& [name, value] : other_values()) toml += std::string(name) + " = " + value + "\n";
@@ -145,6 +149,15 @@ ceiling = 4
 ceiling = 3
 [gate.exclusive]
 limit = 1
+[limits]
+file = "l.toml"
+[emulator]
+fault_model = "hanging"
+libtorch = "2.13"
+[mps]
+force_graph_path = true
+[op_table]
+file = "o.toml"
 [metrics]
 enabled = false
 address = "::1"
@@ -164,6 +177,11 @@ port = 65535
   EXPECT_EQ(config.gates[index_of(OpClass::kKernel)], (GateConfig{.limit = 2, .ceiling = 4}));
   EXPECT_EQ(config.gates[index_of(OpClass::kGraph)], (GateConfig{.ceiling = 3}));
   EXPECT_EQ(config.gates[index_of(OpClass::kExclusive)], (GateConfig{.limit = 1}));
+  EXPECT_EQ(config.limits.file, "l.toml");
+  EXPECT_EQ(config.emulator.fault_model, "hanging");
+  EXPECT_EQ(config.emulator.libtorch, "2.13");
+  EXPECT_TRUE(config.mps.force_graph_path);
+  EXPECT_EQ(config.op_table.file, "o.toml");
   EXPECT_EQ(config.metrics, (Config::Metrics{.enabled = false, .address = "::1", .port = 65'535}));
 }
 
@@ -248,6 +266,18 @@ TEST(Config, AddressIsALiteralOrLocalhost) {
   }
 }
 
+TEST(Config, PathsAreOneLineOfBoundedLength) {
+  for (const char* key : {"limits.file", "emulator.fault_model", "op_table.file"}) {
+    EXPECT_EQ(error_of(std::string(key) + " = \"" + std::string(4'096, 'x') + "\""), "");
+    EXPECT_TRUE(contains(error_of(std::string(key) + " = \"" + std::string(4'097, 'x') + "\""),
+                         "allowed: at most 4096 bytes on one line"));
+    EXPECT_EQ(error_of(std::string(key) + " = \"a\\u0000b\""),
+              "sg.toml:1: " + std::string(key) +
+                  " = \"a\\u0000b\" is too long or has a control character; allowed: at most 4096 "
+                  "bytes on one line");
+  }
+}
+
 // ---- What is refused ----
 
 TEST(Config, UnknownKeyNamesFileLineAndNearestKey) {
@@ -267,9 +297,10 @@ TEST(Config, UnknownKeyFarFromAllOthersGetsNoGuess) {
 }
 
 TEST(Config, KeyInTheWrongSectionIsSentToItsOwn) {
-  EXPECT_TRUE(contains(error_of("max_tasks = 5"),
-                       "sg.toml:1: max_tasks is not a known key; did you mean queue.max_tasks? "
-                       "Known sections: executor, queue, gate, metrics"));
+  EXPECT_TRUE(
+      contains(error_of("max_tasks = 5"),
+               "sg.toml:1: max_tasks is not a known key; did you mean queue.max_tasks? "
+               "Known sections: executor, queue, gate, limits, emulator, mps, op_table, metrics"));
   EXPECT_TRUE(contains(error_of("[executor]\nmax_bytes = 5"), "did you mean queue.max_bytes?"));
   EXPECT_TRUE(contains(error_of("[gate]\nlimit = 5"),
                        "sg.toml:2: gate.limit is not a known key; did you mean gate.raw.limit? "
@@ -285,13 +316,13 @@ TEST(Config, KeysMatchLetterForLetter) {
 TEST(Config, UnknownSectionIsNamedOnceWithTheNearestOne) {
   EXPECT_EQ(error_of("\n[queu]\nmax_tasks = 5\ncolour = 1\n"),
             "sg.toml:2: [queu] is not a known section; did you mean [queue]? "
-            "Known sections: executor, queue, gate, metrics");
+            "Known sections: executor, queue, gate, limits, emulator, mps, op_table, metrics");
   EXPECT_EQ(error_of("[gate.grph]\nlimit = 5\n"),
             "sg.toml:1: [gate.grph] is not a known section; did you mean [gate.graph]? "
             "Known keys of [gate]: raw, kernel, graph, exclusive");
   EXPECT_EQ(error_of("[[logging]]\nlevel = 5\n"),
             "sg.toml:1: [logging] is not a known section. "
-            "Known sections: executor, queue, gate, metrics");
+            "Known sections: executor, queue, gate, limits, emulator, mps, op_table, metrics");
 }
 
 TEST(Config, SectionNameUsedAsAValueIsNamed) {
@@ -495,16 +526,21 @@ TEST(Config, FileWithoutEndIsRefused) {
 TEST(ConfigKeys, EveryFieldOfConfigHasItsRow) {
   // A new field does not compile here until it is counted, and fails until it has its row.
   const Config config;
-  const auto& [executor, queue, gates, metrics] = config;
+  const auto& [executor, queue, gates, limits, emulator, mps, op_table, metrics] = config;
   const auto& [backend, threads, intra_op_threads, allow, streams, drain] = executor;
   const auto& [max_tasks, max_bytes, when_full] = queue;
   const auto& [policy, limit, ceiling] = gates[0];
+  const auto& [limits_file] = limits;
+  const auto& [fault_model, libtorch] = emulator;
+  const auto& [force_graph_path] = mps;
+  const auto& [op_table_file] = op_table;
   const auto& [enabled, address, port] = metrics;
-  const std::size_t fields = 6 + 3 + 3 * kOpClasses + 3;
+  const std::size_t fields = 6 + 3 + 3 * kOpClasses + 5 + 3;
   EXPECT_EQ(config_keys().size(), fields);
   (void)backend, (void)threads, (void)intra_op_threads, (void)allow, (void)streams, (void)drain;
   (void)max_tasks, (void)max_bytes, (void)when_full, (void)enabled, (void)address, (void)port;
-  (void)policy, (void)limit, (void)ceiling;
+  (void)policy, (void)limit, (void)ceiling, (void)limits_file, (void)fault_model, (void)libtorch;
+  (void)force_graph_path, (void)op_table_file;
 }
 
 TEST(ConfigKeys, NamesAreUniqueAndEveryRowIsDocumented) {
@@ -570,7 +606,6 @@ TEST(PrintConfig, LinesFitAScreen) {
 
 TEST(ChangedKeys, NamesExactlyTheKeyThatDiffers) {
   for (const ConfigKey& key : config_keys()) {
-    if (has_one_value(key.name)) continue;
     const Config other = parse(std::string(key.name) + " = " + other_values().at(key.name));
     EXPECT_EQ(changed_keys(Config{}, other), std::vector<std::string_view>{key.name});
     EXPECT_EQ(changed_keys(other, Config{}), std::vector<std::string_view>{key.name});
@@ -579,9 +614,7 @@ TEST(ChangedKeys, NamesExactlyTheKeyThatDiffers) {
 
 TEST(ChangedKeys, NamesAllThatDifferInTheOrderOfTheTable) {
   std::vector<std::string_view> expected;
-  for (const ConfigKey& key : config_keys()) {
-    if (!has_one_value(key.name)) expected.push_back(key.name);
-  }
+  for (const ConfigKey& key : config_keys()) expected.push_back(key.name);
   EXPECT_EQ(changed_keys(Config{}, parse(other_config())), expected);
   EXPECT_TRUE(changed_keys(parse(other_config()), parse(other_config())).empty());
 }

@@ -39,6 +39,7 @@ class TestDevice {
   policies::OpClassSet default_class = policies::OpClass::kRaw;
   std::size_t max_streams = kStreams;
   bool shares_cores = true;
+  executor::Provenance provenance = {.backend = "test", .device = "none"};
   std::function<void()> on_initialise;
   std::function<void(StreamIndex)> on_open;  ///< May throw.
   std::function<void()> on_bind;
@@ -128,7 +129,10 @@ class TestBackend final : public executor::Backend {
     device_->intra_op_threads = intra_op_threads;
     if (device_->on_initialise) device_->on_initialise();
   }
-  executor::Provenance provenance() const override { return {.backend = "test", .device = "none"}; }
+  executor::Provenance provenance() const override {
+    if (device_->initialised == 0) return {.backend = "test"};  // As a device that is not open.
+    return device_->provenance;
+  }
   std::size_t max_streams() const noexcept override { return device_->max_streams; }
   policies::OpClassSet default_class() const noexcept override { return device_->default_class; }
   bool shares_cores() const noexcept override { return device_->shares_cores; }

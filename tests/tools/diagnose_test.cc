@@ -154,6 +154,44 @@ TEST(Diagnose, EveryErrorOfTheConfigIsAFindingAndErrorsComeFirst) {
   EXPECT_EQ(exit_code_of(findings), kUnusable);
 }
 
+TEST(Diagnose, NoLimitsAreAWarningOnlyWhereTheyMatter) {
+  Report report = healthy();
+  EXPECT_TRUE(diagnose(report).empty()) << "the CPU needs none";
+  report.device.provenance.backend = "mps";
+  report.limits.used.needed = true;
+  const Finding finding = only(report);
+  EXPECT_EQ(finding.id, "limits_missing");
+  EXPECT_TRUE(contains(finding.remedy, "streamgate probe --backend mps --out ")) << finding.remedy;
+  EXPECT_EQ(exit_code_of({finding}), kWarnings);
+  report.limits.used.state = executor::LimitsState::kUsed;
+  EXPECT_TRUE(diagnose(report).empty());
+}
+
+TEST(Diagnose, LimitsOfAnotherPlaceAreAWarningWithAllThatDiffers) {
+  Report report = healthy();
+  report.limits.used = {.state = executor::LimitsState::kMismatch,
+                        .file = "l.toml",
+                        .differences = {"device M4 there, M1 here", "os a there, b here"}};
+  const Finding finding = only(report);
+  EXPECT_EQ(finding.id, "limits_mismatch");
+  EXPECT_TRUE(contains(finding.what, "l.toml")) << finding.what;
+  EXPECT_TRUE(contains(finding.what, "device M4 there, M1 here; os a there, b here"));
+  EXPECT_EQ(exit_code_of({finding}), kWarnings);
+}
+
+TEST(Diagnose, LimitsThatCannotBeUsedAreOneErrorEach) {
+  Report report = healthy();
+  report.effective.reset();
+  report.limits = {.used = {.file = "l.toml", .needed = true},
+                   .errors = {"l.toml:1: one", "l.toml:2: two"}};
+  const std::vector<Finding> findings = diagnose(report);
+  ASSERT_EQ(findings.size(), 2U);
+  EXPECT_EQ(findings[0].id, "limits_unusable");
+  EXPECT_EQ(findings[0].what, "l.toml:1: one");
+  EXPECT_EQ(findings[1].what, "l.toml:2: two");
+  EXPECT_EQ(exit_code_of(findings), kUnusable);
+}
+
 TEST(Diagnose, ABackendThatCannotStartIsUnusable) {
   Report report = healthy();
   report.effective.reset();

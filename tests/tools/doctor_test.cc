@@ -138,6 +138,51 @@ TEST(Doctor, ConfigThatThisMachineCannotRunIsUnusable) {
   EXPECT_TRUE(contains(errors[0].at("what"), file)) << errors[0];
 }
 
+TEST(Doctor, LimitsOfAnotherBuildAreNamedAndNotUsed) {
+  const TemporaryFolder folder;
+  const std::string limits =
+      folder.write("limits.toml",
+                   "[provenance]\nbackend = \"cpu\"\nlibtorch = \"0.0.1 (build 0123456789ab)\"\n"
+                   "[[classes]]\nclass = \"graph\"\nceiling = 4\n");
+  const std::string file = folder.write("ours.toml", "limits.file = \"" + limits + "\"\n");
+  const Examined examined = doctor({"--config", file});
+  EXPECT_EQ(examined.exit_code, 1);
+  EXPECT_EQ(examined.report.at("limits").at("file"), limits);
+  EXPECT_EQ(examined.report.at("limits").at("state"), "mismatch");
+  EXPECT_EQ(examined.report.at("effective").at("gates").at("graph").at("ceiling"), 1);
+  const auto warnings = found(examined, "limits_mismatch");
+  ASSERT_EQ(warnings.size(), 1U) << examined.report.dump(2);
+  EXPECT_TRUE(contains(warnings[0].at("what"),
+                       "libtorch 0.0.1 (build 0123456789ab) there, " +
+                           examined.report.at("libtorch").at("version").get<std::string>()))
+      << warnings[0];
+}
+
+TEST(Doctor, BrokenLimitsAreUnusableWithFileAndLine) {
+  const TemporaryFolder folder;
+  const std::string limits = folder.write("limits.toml", "format = 2\n");
+  const std::string file = folder.write("ours.toml", "limits.file = \"" + limits + "\"\n");
+  const Examined examined = doctor({"--config", file});
+  EXPECT_EQ(examined.exit_code, 2);
+  EXPECT_EQ(examined.report.at("limits").at("state"), "unusable");
+  EXPECT_EQ(examined.report.at("config").at("state"), "valid") << "the config is not to blame";
+  const auto errors = found(examined, "limits_unusable");
+  ASSERT_EQ(errors.size(), 1U) << examined.report.dump(2);
+  EXPECT_TRUE(contains(errors[0].at("what"), limits + ":1: format = 2 is newer")) << errors[0];
+}
+
+TEST(Doctor, ABrokenOpTableIsUnusableWithFileAndLine) {
+  const TemporaryFolder folder;
+  const std::string table = folder.write("ops.toml", "[[operations]]\nnames = [\"a\"]\n");
+  const std::string file = folder.write("ours.toml", "op_table.file = \"" + table + "\"\n");
+  const Examined examined = doctor({"--config", file});
+  EXPECT_EQ(examined.exit_code, 2);
+  EXPECT_EQ(examined.report.at("config").at("state"), "valid") << "the config is not to blame";
+  const auto errors = found(examined, "op_table_unusable");
+  ASSERT_EQ(errors.size(), 2U) << examined.report.dump(2);
+  EXPECT_TRUE(contains(errors[0].at("what"), table + ":1: operations")) << errors[0];
+}
+
 TEST(Doctor, AbsentConfigIsUnusable) {
   const Examined examined = doctor({"--config", "/no/such/file.toml"});
   EXPECT_EQ(examined.exit_code, 2);

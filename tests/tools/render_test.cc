@@ -24,6 +24,9 @@ Report example() {
   report.device = {.provenance = {.backend = "cpu", .device = "a CPU"}, .stream_tier = "none"};
   report.machine = {.cores = 8, .usable_cores = 2, .cpu_quota_cores = 1.5};
   report.operation = {.per_second = 15'540.4};
+  report.limits.used = {.state = executor::LimitsState::kMismatch,
+                        .file = "l.toml",
+                        .differences = {"device M4 there, M1 here", "os a there, b here"}};
   report.effective = policies::Config{};
   return report;
 }
@@ -62,20 +65,57 @@ TEST(RenderJson, EveryFindingIsInTheDocs) {
   std::ifstream file(STREAMGATE_DOCS "/doctor.md");
   const std::string docs{std::istreambuf_iterator<char>(file), {}};
   for (const char* id :
-       {"config_invalid", "executor_failed", "operation_failed", "operation_slow",
-        "libtorch_headers_differ", "second_libtorch", "reference_blas", "blas_own_threads",
-        "two_openmp_runtimes", "cpu_quota", "oversubscribed"}) {
+       {"config_invalid", "executor_failed", "limits_unusable", "limits_missing", "limits_mismatch",
+        "op_table_unusable", "operation_failed", "operation_slow", "libtorch_headers_differ", "second_libtorch",
+        "reference_blas", "blas_own_threads", "two_openmp_runtimes", "cpu_quota",
+        "oversubscribed"}) {
     EXPECT_NE(docs.find("- `" + std::string(id) + "`"), docs.npos) << id;
   }
 }
 
 TEST(RenderJson, UnknownIsNull) {
-  const Json json = Json::parse(render_json(example(), {}));
+  Report report = example();
+  report.limits = {};
+  const Json json = Json::parse(render_json(report, {}));
   EXPECT_TRUE(json.at("libtorch").at("git_hash").is_null());
   EXPECT_TRUE(json.at("device").at("driver").is_null());
   EXPECT_TRUE(json.at("config").at("file").is_null());
   EXPECT_TRUE(json.at("limits").is_null());
   EXPECT_EQ(json.at("status"), "fine");
+}
+
+TEST(RenderJson, LimitsAreUsedElsewhereOrUnusable) {
+  const auto limits_of = [](const Report& report) {
+    return Json::parse(render_json(report, {})).at("limits");
+  };
+  Report report = example();
+  EXPECT_EQ(limits_of(report), Json({{"file", "l.toml"},
+                                     {"state", "mismatch"},
+                                     {"differences", report.limits.used.differences},
+                                     {"errors", Json::array()}}));
+  report.limits.used.state = executor::LimitsState::kUsed;
+  report.limits.used.differences.clear();
+  EXPECT_EQ(limits_of(report).at("state"), "used");
+  report.limits = {.used = {.file = "l.toml"}, .errors = {"l.toml:1: one"}};
+  EXPECT_EQ(limits_of(report).at("state"), "unusable");
+  EXPECT_EQ(limits_of(report).at("errors"), Json({"l.toml:1: one"}));
+}
+
+TEST(RenderText, SaysWhatBecameOfTheLimits) {
+  const auto says = [](const Report& report, const std::string& what) {
+    return render_text(report, {}).find("\nlimits       " + what + "\n") != std::string::npos;
+  };
+  Report report = example();
+  EXPECT_TRUE(says(report, "l.toml, not used: device M4 there, M1 here, os a there, b here"));
+  report.limits.used.state = executor::LimitsState::kUsed;
+  report.limits.used.differences.clear();
+  EXPECT_TRUE(says(report, "l.toml, used"));
+  report.limits = {.used = {.file = "l.toml"}, .errors = {"one", "two"}};
+  EXPECT_TRUE(says(report, "l.toml, 2 errors"));
+  report.limits = {.used = {.needed = true}};
+  EXPECT_TRUE(says(report, "none measured"));
+  report.limits = {};
+  EXPECT_TRUE(says(report, "none measured, none needed"));
 }
 
 TEST(RenderJson, NumbersAreNumbers) {

@@ -50,6 +50,38 @@ void executor_error(const Report& report, Findings& findings) {
        "choose another backend with the key executor.backend, or mend what it says"});
 }
 
+void op_table(const Report& report, Findings& findings) {
+  for (const std::string& error : report.op_table_errors) {
+    findings.push_back({Severity::kError, "op_table_unusable", error,
+                        "mend the row, as docs/op_classes.md describes the file; or take "
+                        "op_table.file out of the config"});
+  }
+}
+
+void limits(const Report& report, Findings& findings) {
+  const std::string measure = "streamgate probe --backend " + report.device.provenance.backend +
+                              " --out FILE, with FILE as limits.file of the config";
+  for (const std::string& error : report.limits.errors) {
+    findings.push_back({Severity::kError, "limits_unusable", error,
+                        "measure again: " + measure + "; or take limits.file out of the config"});
+  }
+  if (!report.limits.errors.empty() || !report.effective) return;
+  const executor::Snapshot::Limits& used = report.limits.used;
+  if (used.state == executor::LimitsState::kMismatch) {
+    std::string what;
+    for (const std::string& each : used.differences) what += (what.empty() ? "" : "; ") + each;
+    findings.push_back({Severity::kWarning, "limits_mismatch",
+                        "the limits of " + used.file + " were measured elsewhere (" + what +
+                            ") and are not used: kernel, graph and exclusive run one at a time",
+                        "measure here: " + measure});
+  } else if (used.state == executor::LimitsState::kNone && used.needed) {
+    findings.push_back({Severity::kWarning, "limits_missing",
+                        "no limits were measured for this device: kernel, graph and exclusive run "
+                        "one at a time, unless the config has other ceilings",
+                        "measure: " + measure});
+  }
+}
+
 void operation(const Report& report, Findings& findings) {
   // The slowest BLAS was measured at 569 (facts.md 3), and at 39 on a machine with four times more
   // to do than cores. Below this it is not a matter of load.
@@ -168,8 +200,8 @@ void cores(const Report& report, Findings& findings) {
 
 std::vector<Finding> diagnose(const Report& report) {
   Findings findings;
-  for (const auto check : {config_errors, executor_error, operation, headers_differ, other_libtorch,
-                           blas, openmp, cores}) {
+  for (const auto check : {config_errors, executor_error, limits, op_table, operation, headers_differ,
+                           other_libtorch, blas, openmp, cores}) {
     check(report, findings);
   }
   std::stable_sort(findings.begin(), findings.end(),

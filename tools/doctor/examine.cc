@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "doctor/examine.h"
 
+#include <streamgate/executor/backends/mps.h>
 #include <streamgate/executor/executor.h>
 #include <streamgate/executor/internal/torch_library.h>
+#include <streamgate/policies/limits_file.h>
+#include <streamgate/policies/op_table.h>
 
 #include <ATen/Context.h>
 
@@ -38,12 +41,12 @@ executor::Provenance provenance_without_executor(const policies::Config& config)
     return executor::make_backend(config)->provenance();
   } catch (const std::exception&) {
     return {.backend = config.executor.backend,
-            .libtorch = executor::loaded_torch_version(),
+            .libtorch = executor::loaded_torch_identity(),
             .os = executor::operating_system()};
   }
 }
 
-/// Fills in config, effective and device: what only an executor knows.
+/// Fills in config, limits, effective and device: what only an executor knows.
 void examine_executor(Report& report) {
   policies::Config config;
   try {
@@ -51,9 +54,14 @@ void examine_executor(Report& report) {
     const executor::Executor executor({.config = config});
     report.effective = executor.config();
     report.device.provenance = executor.provenance();
+    report.limits.used = executor.snapshot().limits;
     return;
   } catch (const policies::ConfigError& error) {
     report.config.errors = lines_of(error.what());
+  } catch (const policies::LimitsError& error) {
+    report.limits = {.used = {.file = config.limits.file}, .errors = lines_of(error.what())};
+  } catch (const policies::OpTableError& error) {
+    report.op_table_errors = lines_of(error.what());
   } catch (const std::invalid_argument& error) {
     // Right in itself, but not on this machine or in this build.
     const std::string source = report.config.file ? report.config.file->string() + ": " : "";
@@ -64,9 +72,13 @@ void examine_executor(Report& report) {
   report.device.provenance = provenance_without_executor(config);
 }
 
-/// How this libtorch hands out streams on MPS (facts.md 1.3). Telling its tiers apart is the MPS
-/// backend's; without that backend there are none to use.
-std::string stream_tier() { return at::hasMPS() ? "unknown" : "none"; }
+/// How this libtorch hands out streams on MPS (facts.md 1.3): "unknown" where it has MPS and this
+/// build has no backend for it.
+std::string stream_tier() {
+  if (!at::hasMPS()) return "none";
+  const executor::MpsTier tier = executor::mps_tier();
+  return tier == executor::MpsTier::kNone ? "unknown" : std::string(to_string(tier));
+}
 
 }  // namespace
 

@@ -92,6 +92,14 @@ std::string gates_text(const policies::Config& config) {
   return text;
 }
 
+std::string limits_text(const LimitsFacts& limits) {
+  const executor::Snapshot::Limits& used = limits.used;
+  if (used.file.empty()) return used.needed ? "none measured" : "none measured, none needed";
+  if (!limits.errors.empty()) return used.file + ", " + count(limits.errors.size(), "error");
+  return used.file + (used.state == executor::LimitsState::kUsed ? ", used" : ", not used: ") +
+         joined(used.differences);
+}
+
 /// Label and value of each line of the table.
 using Rows = std::vector<std::pair<std::string_view, std::string>>;
 
@@ -120,7 +128,7 @@ Rows rows_of(const Report& report) {
                                       count(executor.streams, "stream"));
     rows.emplace_back("gates", gates_text(*report.effective) + " (limit of ceiling)");
   }
-  rows.emplace_back("limits", "none measured");
+  rows.emplace_back("limits", limits_text(report.limits));
   return rows;
 }
 
@@ -155,6 +163,14 @@ Json effective_json(const std::optional<policies::Config>& effective) {
 std::string_view config_state(const ConfigFacts& config) {
   if (!config.errors.empty()) return "invalid";
   return config.file ? "valid" : "not_given";
+}
+
+Json limits_json(const LimitsFacts& limits) {
+  if (limits.used.file.empty()) return nullptr;
+  return {{"file", limits.used.file},
+          {"state", limits.errors.empty() ? to_string(limits.used.state) : "unusable"},
+          {"differences", limits.used.differences},
+          {"errors", limits.errors}};
 }
 
 Json findings_json(const std::vector<Finding>& findings) {
@@ -242,7 +258,7 @@ std::string render_json(const Report& report, const std::vector<Finding>& findin
         {"state", config_state(report.config)},
         {"errors", report.config.errors}}},
       {"effective", effective_json(report.effective)},
-      {"limits", nullptr},
+      {"limits", limits_json(report.limits)},
       {"findings", findings_json(findings)}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <streamgate/executor/backends/backend.h>
+#include <streamgate/executor/snapshot.h>
 #include <streamgate/policies/config.h>
 
 #include <cstddef>
@@ -68,6 +69,12 @@ struct ConfigFacts {
   std::vector<std::string> errors{};            ///< One for each thing that is wrong with it.
 };
 
+/// Measured limits: what the executor says of them, or why they cannot be used.
+struct LimitsFacts {
+  executor::Snapshot::Limits used{};
+  std::vector<std::string> errors{};  ///< One for each thing that is wrong with the file.
+};
+
 struct Report {
   std::string version{};
   std::vector<std::string> backends{};
@@ -78,6 +85,8 @@ struct Report {
   MachineFacts machine{};
   OperationFacts operation{};
   ConfigFacts config{};
+  LimitsFacts limits{};
+  std::vector<std::string> op_table_errors{};  ///< One for each thing that is wrong with the file.
   /// As the executor resolved it; none when the config or the executor cannot be used.
   std::optional<policies::Config> effective{};
   std::string executor_error{};  ///< Why there is no executor though the config is fine.

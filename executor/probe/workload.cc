@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The backends that can be probed, by name.
+#include <streamgate/executor/probe/workload.h>
+
+#include <streamgate/executor/probe/workloads/cpu.h>
+#include <streamgate/executor/probe/workloads/emulator.h>
+#include <streamgate/policies/shipped_fault_models.h>
+
+#include <stdexcept>
+
+namespace streamgate::executor::probe {
+namespace {
+
+policies::FaultModel fault_model_of(const WorkloadOptions& options) {
+  return options.fault_model.empty() ? policies::FaultModel{}
+                                     : policies::find_fault_model(options.fault_model);
+}
+
+struct Entry {
+  std::string_view name;
+  std::unique_ptr<Workload> (*make)(const WorkloadOptions& options);
+};
+
+constexpr std::string_view kEmulator = "emulator";
+
+constexpr Entry kEntries[] = {
+#if STREAMGATE_WITH_TORCH
+    {"cpu", [](const WorkloadOptions&) { return make_cpu_workload(); }},
+#endif
+    {kEmulator,
+     [](const WorkloadOptions& options) {
+       return make_emulator_workload(fault_model_of(options));
+     }},
+};
+
+const Entry& entry_of(const WorkloadOptions& options) {
+  std::string known;
+  for (const Entry& entry : kEntries) {
+    if (entry.name == options.backend) return entry;
+    known += (known.empty() ? "" : ", ") + std::string(entry.name);
+  }
+  throw std::invalid_argument("the backend '" + options.backend +
+                              "' cannot be probed by this build of streamgate; it has: " + known);
+}
+
+}  // namespace
+
+void check_workload(const WorkloadOptions& options) {
+  if (entry_of(options).name == kEmulator) {
+    static_cast<void>(fault_model_of(options));
+  } else if (!options.fault_model.empty()) {
+    throw std::invalid_argument("a fault model is for the backend emulator only");
+  }
+}
+
+std::unique_ptr<Workload> make_workload(const WorkloadOptions& options) {
+  check_workload(options);
+  return entry_of(options).make(options);
+}
+
+std::vector<std::string_view> probed_backends() {
+  std::vector<std::string_view> names;
+  for (const Entry& entry : kEntries) names.push_back(entry.name);
+  return names;
+}
+
+}  // namespace streamgate::executor::probe
