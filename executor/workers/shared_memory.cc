@@ -12,8 +12,10 @@
 #include <cerrno>
 #include <cstdint>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -34,26 +36,36 @@ std::optional<std::size_t> number_in(const char* file) {
   return number;
 }
 
-/// What the machine, and the control group whose root is seen here, can still give. The kernel does
-/// not say no when the pages of such memory are reserved: it kills processes, ours perhaps.
-std::size_t available_bytes() {
-  std::size_t available = SIZE_MAX;
-  std::ifstream meminfo("/proc/meminfo");
-  for (std::string name, rest; meminfo >> name; std::getline(meminfo, rest)) {
-    std::size_t kibibytes = 0;
-    if (name == "MemAvailable:" && meminfo >> kibibytes) available = kibibytes * 1024;
+/// Of a file with a name and a number in each line; 0 for a name that is not there.
+std::size_t number_of(const char* file, std::string_view wanted) {
+  std::ifstream stream(file);
+  std::string name;
+  for (std::size_t number = 0; stream >> name >> number;) {
+    if (name == wanted) return number;
+    stream.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
   }
-  const auto most = number_in("/sys/fs/cgroup/memory.max");
-  const auto now = number_in("/sys/fs/cgroup/memory.current");
-  if (most && now) available = std::min(available, *most > *now ? *most - *now : 0);
-  return available;
+  return 0;
 }
 
 }  // namespace
 
+std::size_t available_shared_bytes() {
+  const std::size_t kibibytes = number_of("/proc/meminfo", "MemAvailable:");
+  const std::size_t available = kibibytes == 0 ? SIZE_MAX : kibibytes * 1024;
+  const auto most = number_in("/sys/fs/cgroup/memory.max");
+  const auto now = number_in("/sys/fs/cgroup/memory.current");
+  if (!most || !now) return available;
+  // Pages of files are counted as used, and given up when they are needed; shared memory is not.
+  const char* const stat = "/sys/fs/cgroup/memory.stat";
+  const std::size_t files = number_of(stat, "file");
+  const std::size_t shared = number_of(stat, "shmem");
+  const std::size_t kept = *now - std::min(*now, files - std::min(files, shared));
+  return std::min(available, *most - std::min(*most, kept));
+}
+
 SharedMemory SharedMemory::create(std::size_t bytes) {
   assert(bytes > 0);
-  if (bytes > available_bytes()) fail(ENOMEM, "shared memory: there is not so much left");
+  if (bytes > available_shared_bytes()) fail(ENOMEM, "shared memory: there is not so much left");
   Descriptor descriptor(memfd_create("streamgate", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!descriptor) fail(errno, "shared memory: memfd_create");
   if (ftruncate(descriptor.get(), static_cast<off_t>(bytes)) != 0) {

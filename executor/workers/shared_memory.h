@@ -11,6 +11,10 @@
 
 namespace streamgate::executor {
 
+/// What the machine, and the control group whose root is seen here, can still give. The kernel does
+/// not say no when the pages of such memory are reserved: it kills processes, this one perhaps.
+[[nodiscard]] std::size_t available_shared_bytes();
+
 /// Anonymous shared memory of a fixed size, mapped.
 ///
 /// Thread-safety: const functions are thread-safe. Ownership: of the mapping and the descriptor.

@@ -150,7 +150,7 @@ void WorkerPool::dispatch(const std::shared_ptr<Worker>& worker) noexcept {
       Worker::Assignment& assignment = worker->assignment;
       if (failure || assignment.leave == Worker::Leave::kCancelled || worker_is_lost ||
           worker->gone) {
-        if (request.bytes > 0) worker->channel.take_back(request);
+        if (!failure && !worker_is_lost) call.not_sent(worker->channel);
         if (failure) {
           ended.push_back({&call, {.result = CallResult::kFailed, .text = *failure}});
         } else if (assignment.leave == Worker::Leave::kCancelled) {
@@ -171,6 +171,7 @@ void WorkerPool::dispatch(const std::shared_ptr<Worker>& worker) noexcept {
         assignment.hung_at = after(now, options_.hang_after);
         assignment.progress = worker->channel.progress();
         assignment.sent = true;
+        call.sent();
         if (call.options_.start_by != TimePoint::max()) {
           message.argument =
               static_cast<std::uint64_t>(call.options_.start_by.time_since_epoch().count());

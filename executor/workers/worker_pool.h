@@ -67,6 +67,10 @@ class WorkerCall {
 
   /// Writes the request into this worker's memory and lends it. Again for every worker tried.
   [[nodiscard]] virtual BlockReference encode(Channel& to_worker) = 0;
+  /// One of these after each encode that returned. The request is on its way, and the worker gives
+  /// back what was lent; or it is not, and what was lent is to be taken back. May not block.
+  virtual void sent() noexcept = 0;
+  virtual void not_sent(Channel& to_worker) noexcept = 0;
   /// Exactly once, perhaps before submit has returned.
   virtual void complete(CallEnd end) noexcept = 0;
 

@@ -6,6 +6,8 @@
 // channel.
 #include <streamgate/executor/workers/channel.h>
 #include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/workers/shared_futex.h>
+#include <streamgate/executor/workers/shared_memory.h>
 #include <streamgate/executor/workers/worker_program.h>
 
 #include <signal.h>
@@ -56,7 +58,20 @@ int echo(Channel& channel) {
   }
 }
 
+/// The other end of a bare futex ping-pong: 1 is its turn, 2 its end.
+int ping_pong() {
+  SharedMemory memory = SharedMemory::adopt(Descriptor(3));
+  auto& turn = *reinterpret_cast<std::atomic<std::uint32_t>*>(memory.data());
+  for (;;) {
+    while (turn.load() == 0) sleep_on_shared(turn, 0, guard());
+    if (turn.load() == 2) return 0;
+    turn.store(0);
+    wake_on_shared(turn);
+  }
+}
+
 int run(const std::string& what) {
+  if (what == "ping-pong") return ping_pong();
   Channel channel = Channel::adopt(Descriptor(3));
   if (what == "echo") return echo(channel);
   const Received received = channel.receive(guard());

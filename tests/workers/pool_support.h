@@ -58,9 +58,13 @@ class TestCall final : public executor::WorkerCall {
       }
       throw std::runtime_error("no room for the request");
     }
-    if (!*block) return {};
+    if (!*block) return lent_ = {};
     std::memcpy(block->data(), request_.data(), request_.size());
-    return to_worker.lend(*block).value();
+    return lent_ = to_worker.lend(*block).value();
+  }
+  void sent() noexcept override { lent_ = {}; }
+  void not_sent(executor::Channel& to_worker) noexcept override {
+    if (lent_.bytes > 0) to_worker.take_back(lent_);
   }
 
   void complete(executor::CallEnd end) noexcept override {
@@ -88,6 +92,7 @@ class TestCall final : public executor::WorkerCall {
 
  private:
   std::string request_;
+  executor::BlockReference lent_{};
   Event ended_;
 };
 

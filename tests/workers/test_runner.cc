@@ -45,7 +45,8 @@ BlockReference answer_with(Channel& channel, std::string_view text) {
 /// One line, in one write, so that lines of several workers do not mix.
 void note(const std::string& file) {
   const executor::Descriptor descriptor(open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT, 0600));
-  if (write(descriptor.get(), "begun\n", 6) != 6) throw std::runtime_error("cannot note");
+  if (write(descriptor.get(), "begun\n", kNoteBytes) != static_cast<ssize_t>(kNoteBytes))
+    throw std::runtime_error("cannot note");
 }
 
 /// The channel's memory once more: what a worker gone wild writes to.
@@ -75,6 +76,7 @@ void TestRunner::prepare(std::string_view configuration, std::size_t intra_op_th
   intra_op_threads_ = intra_op_threads;
   if (configuration == "unfit") throw std::runtime_error("no such module");
   if (configuration == "stall") hang();
+  if (configuration == "slow") usleep(static_cast<useconds_t>(getpid() % 16) * 1'000);
   if (configuration == "die") {
     std::fprintf(stderr, "cannot load the device\n");
     raise(SIGABRT);

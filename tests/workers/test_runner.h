@@ -6,6 +6,7 @@
 
 #include <streamgate/executor/workers/worker_loop.h>
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,8 +34,12 @@ enum Deed : char {
   kBadBlock = 'b',           ///< Answers with a block outside its arena.
 };
 
+/// Of a line that a deed appends to a file.
+inline constexpr std::size_t kNoteBytes = 6;
+
 /// Configurations, as SupervisorOptions::configuration: "unfit", "die" and "stall" do that in
-/// prepare; "first-dies:FILE" dies while FILE does not exist, and makes it.
+/// prepare; "slow" takes up to 15 ms for it; "first-dies:FILE" dies while FILE does not exist, and
+/// makes it.
 class TestRunner final : public executor::CallRunner {
  public:
   std::string identity() override;

@@ -113,6 +113,8 @@ TEST(WorkerPool, SharedMemoryForInputsLiesInTheWorkerThatItNames) {
       lent = to_worker.is_ours(block.block);
       return lent ? to_worker.lend(block.block).value() : BlockReference{};
     }
+    void sent() noexcept override {}
+    void not_sent(Channel&) noexcept override {}
     void complete(CallEnd end) noexcept override {
       bytes = end.response.bytes();
       end.response = {};
@@ -175,6 +177,18 @@ TEST(WorkerPool, AWaitingCallIsCancelledAtOnce) {
   EXPECT_EQ(waiting.encoded, 0);
   pool.cancel(number);
   EXPECT_EQ(busy.wait(), CallResult::kCancelled);
+}
+
+TEST(WorkerPool, ACallThatIsCancelledWhileItsRequestIsWrittenIsNotSentAndLeavesNothing) {
+  WorkerPool pool(pool_options(1));
+  ASSERT_TRUE(wait_for_ready(pool, 1));
+  TestCall cancelled("etext");
+  cancelled.on_encode = [&] { EXPECT_TRUE(pool.cancel(1)); };
+  EXPECT_EQ(pool.submit(cancelled, {}), 1U);
+  EXPECT_EQ(cancelled.wait(), CallResult::kCancelled);
+  EXPECT_EQ(pool.snapshot().calls_started, 0U);
+  EXPECT_EQ(pool.snapshot().shared_used_bytes, 0U);
+  EXPECT_EQ(call(pool, "eafter")->answer, "after");
 }
 
 TEST(WorkerPool, ARunningCallThatHeedsItIsCancelledAndItsWorkerStays) {

@@ -79,6 +79,8 @@ TEST(LeftBehind, AnAnswerThatIsKeptOutlivesItsWorkerAndItsPool) {
       std::memcpy(block.value().data(), "ekept", 5);
       return to_worker.lend(*block).value();
     }
+    void sent() noexcept override {}
+    void not_sent(Channel&) noexcept override {}
     void complete(CallEnd end) noexcept override {
       kept = std::move(end.response);
       ended.set();
