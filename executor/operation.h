@@ -86,6 +86,9 @@ class Operation {
   /// REQUIRES: the arguments are what bind gave.
   [[nodiscard]] c10::IValue run(std::vector<c10::IValue> arguments) const;
 
+  /// Not for users.
+  [[nodiscard]] const OperationTarget& target() const noexcept { return *target_; }
+
  private:
   std::shared_ptr<const OperationTarget> target_;  // Shared by copies, in tasks that go on too.
 };

@@ -63,7 +63,8 @@ std::uint64_t digest_of(std::string_view content) {
   for (; at + sizeof(std::uint64_t) <= content.size(); at += sizeof(std::uint64_t)) {
     std::uint64_t word = 0;
     content.copy(reinterpret_cast<char*>(&word), sizeof(word), at);
-    // A product carries upwards only: without the shift the upper bytes of words would hardly count.
+    // A product carries upwards only: without the shift the upper bytes of words would hardly
+    // count.
     digest = (digest ^ word) * kPrime;
     digest ^= digest >> 32U;
   }
@@ -104,11 +105,11 @@ jit::Module load(const ModuleFile& file, std::string& content, const std::string
     module.eval();
     return module;
   } catch (const std::exception& exception) {
-    throw OperationError("module " + file.name + ": " + file.path.string() +
-                         " is no TorchScript module that this libtorch can read: " +
-                         first_line(exception) +
-                         "; remedy: save it with torch.jit.save (torch.save writes a pickle), with "
-                         "a libtorch that is not newer than this one, and with operators it knows");
+    throw OperationError(
+        "module " + file.name + ": " + file.path.string() +
+        " is no TorchScript module that this libtorch can read: " + first_line(exception) +
+        "; remedy: save it with torch.jit.save (torch.save writes a pickle), with "
+        "a libtorch that is not newer than this one, and with operators it knows");
   }
 }
 
@@ -139,6 +140,8 @@ ModuleFile ModuleRegistry::add(ModuleFile file) {
     throw OperationError("module \"" + file.name +
                          "\": a name is not empty and has neither a dot nor a colon");
   }
+  // Another process may stand in another folder.
+  file.path = std::filesystem::absolute(file.path);
   std::string content = read_whole(file);
   const std::uint64_t digest = digest_of(content);
   if (file.digest != 0 && file.digest != digest) {
@@ -185,9 +188,10 @@ std::shared_ptr<const OperationTarget> ModuleRegistry::method(std::string_view n
     }
   }
   if (dot == name.npos || !loaded) {
-    throw OperationError("\"" + std::string(name) +
-                         "\" names no operation: an operator is named as aten::add.Tensor, a "
-                         "method as module.method, where the module was registered under that name");
+    throw OperationError(
+        "\"" + std::string(name) +
+        "\" names no operation: an operator is named as aten::add.Tensor, a "
+        "method as module.method, where the module was registered under that name");
   }
   const std::string method_name(name.substr(dot + 1));
   const auto method = loaded->module.find_method(method_name);
@@ -200,13 +204,13 @@ std::shared_ptr<const OperationTarget> ModuleRegistry::method(std::string_view n
                          "; it has: " + known);
   }
   return std::make_shared<const MethodTarget>(
-      OperationTarget::Facts{
-          .kind = Operation::Kind::kMethod,
-          .name = std::string(name),
-          .op_class = classifier ? classifier->classes_of(loaded->module).classes
-                                 : policies::kUnknownOpClass,
-          .gives_views = false,
-          .first_argument = 1},
+      OperationTarget::Facts{.kind = Operation::Kind::kMethod,
+                             .name = std::string(name),
+                             .op_class = classifier ? classifier->classes_of(loaded->module).classes
+                                                    : policies::kUnknownOpClass,
+                             .gives_views = false,
+                             .first_argument = 1,
+          .module = loaded->file},
       loaded->module, method->function());
 }
 

@@ -4,6 +4,7 @@
 // new kind is a new subclass and a line in Operation::resolve; nothing else asks what it is.
 #pragma once
 
+#include <streamgate/executor/internal/module_registry.h>
 #include <streamgate/executor/operation.h>
 #include <streamgate/policies/op_class.h>
 
@@ -30,6 +31,7 @@ class OperationTarget {
     policies::OpClassSet op_class = policies::kUnknownOpClass;
     bool gives_views = false;
     std::size_t first_argument = 0;  ///< Of the schema; what comes before is the target's own.
+    ModuleFile module{};             ///< Of a method; without a name for everything else.
   };
 
   explicit OperationTarget(Facts facts) : facts_(std::move(facts)) {}

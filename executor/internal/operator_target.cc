@@ -100,8 +100,8 @@ std::string overloads_of(const std::string& name) {
   std::sort(overloads.begin(), overloads.end());
   std::string text;
   for (const std::string& overload : overloads) {
-    text += (text.empty() ? "; it has the overloads " : ", ") +
-            (overload.empty() ? "\"\"" : overload);
+    text +=
+        (text.empty() ? "; it has the overloads " : ", ") + (overload.empty() ? "\"\"" : overload);
   }
   return text + "; remedy: name one, as " + name + "." + overloads.back();
 }
@@ -127,7 +127,8 @@ std::shared_ptr<const OperationTarget> make_operator_target(std::string_view nam
           .op_class = classifier ? classifier->class_of(name) : policies::kUnknownOpClass,
           .gives_views = std::any_of(returns.begin(), returns.end(),
                                      [](const Argument& r) { return r.alias_info() != nullptr; }),
-          .first_argument = 0},
+          .first_argument = 0,
+          .module = {}},
       *handle);
 }
 

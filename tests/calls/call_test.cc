@@ -49,8 +49,8 @@ TEST_F(CallTest, BothDoorsGiveTheOperationsResult) {
 TEST_F(CallTest, AMethodOfARegisteredModuleIsCalled) {
   ModuleFiles files;
   executor_.register_module("m", files.save("m.pt", "def forward(self, x):\n    return x + 1\n"));
-  EXPECT_TRUE(at::equal(executor_.call(executor_.operation("m.forward"), {a_}).get()->toTensor(),
-                        a_ + 1));
+  EXPECT_TRUE(
+      at::equal(executor_.call(executor_.operation("m.forward"), {a_}).get()->toTensor(), a_ + 1));
   EXPECT_THROW(executor_.register_module("m", files.write("text.pt", "text")), OperationError);
 }
 
@@ -82,8 +82,8 @@ TEST_F(CallTest, WhatLibtorchThrowsIsRethrown) {
 
 TEST_F(CallTest, AWaitingCallExpiresIsCancelledAndRejectedLikeAnyTask) {
   Blocker blocker(executor_);
-  auto expires = executor_.call(
-      linear_, {a_, b_}, {.deadline = Clock::now() + std::chrono::milliseconds(5)});
+  auto expires =
+      executor_.call(linear_, {a_, b_}, {.deadline = Clock::now() + std::chrono::milliseconds(5)});
   EXPECT_EQ(expires.get().outcome(), Outcome::kExpired);
   auto cancelled = executor_.call(linear_, {a_, b_});
   EXPECT_EQ(cancelled.cancel(), CancelResult::kCancelled);

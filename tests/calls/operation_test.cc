@@ -164,8 +164,7 @@ TEST_F(OperationTest, AMethodOfARegisteredModuleIsFoundByName) {
 
 TEST_F(OperationTest, AMethodRunsAfterItsRegistryHasGone) {
   std::optional<ModuleRegistry> registry("cpu");
-  static_cast<void>(
-      registry->add({.name = "m", .path = files_.save("m.pt", kScaled, with_scale)}));
+  static_cast<void>(registry->add({.name = "m", .path = files_.save("m.pt", kScaled, with_scale)}));
   const Operation forward = Operation::resolve("m.forward", *registry, nullptr);
   registry.reset();
   EXPECT_TRUE(at::equal(forward.run(forward.bind({a_})).toTensor(), a_ * 2));
