@@ -43,8 +43,7 @@ ChannelError::ChannelError(ChannelEnd end, const std::string& what)
     : std::runtime_error("channel: " + what + " (" + std::string(to_string(end)) + ")"),
       end_(end) {}
 
-// ---- State
-// ---------------------------------------------------------------------------------------
+// ---- State --------------------------------------------------------------------------------------
 
 ChannelState::ChannelState(SharedMemory memory, Side side, std::array<std::uint64_t, 2> arena_bytes)
     : memory_(std::move(memory)),
@@ -77,7 +76,8 @@ void ChannelState::collect_returns() noexcept {
   }
 }
 
-void ChannelState::give_back(std::uint64_t offset) noexcept {
+void ChannelState::give_back(std::uint64_t offset, std::size_t bytes) noexcept {
+  mapped_.fetch_sub(bytes, std::memory_order_relaxed);  // A figure, nothing hangs on it.
   const std::lock_guard lock(giving_mutex_);
   // The ring has room for every loan there can be, so a full one is a count that cannot be.
   if (given_back_.push(offset) != RingStatus::kDone) end(ChannelEnd::kBadRing);
@@ -92,8 +92,7 @@ void ChannelState::drop(std::uint64_t offset) noexcept {
   shared_->returns[ours()].data.ring();
 }
 
-// ---- Block
-// ---------------------------------------------------------------------------------------
+// ---- Block --------------------------------------------------------------------------------------
 
 Block::Block(std::shared_ptr<ChannelState> state, Arena arena, BlockReference reference,
              std::byte* data) noexcept
@@ -124,12 +123,11 @@ Block::~Block() {
   if (arena_ == Arena::kOurs) {
     state_->drop(offset_);
   } else {
-    state_->give_back(offset_);
+    state_->give_back(offset_, bytes_);
   }
 }
 
-// ---- Channel
-// -------------------------------------------------------------------------------------
+// ---- Channel ------------------------------------------------------------------------------------
 
 Channel Channel::create(const ChannelOptions& options) {
   const std::array<std::uint64_t, 2> arenas{round_up(options.host_arena_bytes),
@@ -165,6 +163,8 @@ Channel::~Channel() {
 
 int Channel::descriptor() const noexcept { return state_->memory_.descriptor(); }
 
+void Channel::close_descriptor() noexcept { state_->memory_.close_descriptor(); }
+
 std::optional<Block> Channel::allocate(std::size_t bytes, TimePoint deadline) {
   if (bytes == 0) return Block();
   std::optional<std::uint64_t> offset;
@@ -172,6 +172,7 @@ std::optional<Block> Channel::allocate(std::size_t bytes, TimePoint deadline) {
     if (end() != ChannelEnd::kOpen) return true;
     const std::lock_guard lock(state_->ledger_mutex_);
     state_->collect_returns();
+    if (end() != ChannelEnd::kOpen) return true;  // What came back cannot be.
     offset = state_->ledger_.allocate(bytes);
     return offset.has_value();
   };
@@ -198,13 +199,15 @@ std::optional<BlockReference> Channel::lend(const Block& block) {
   const std::lock_guard lock(state_->ledger_mutex_);
   state_->collect_returns();
   if (!state_->ledger_.lend(block.offset_)) return std::nullopt;
+  state_->lent_ever_.fetch_add(block.bytes_, std::memory_order_relaxed);  // A figure.
   return BlockReference{.offset = block.offset_, .bytes = block.bytes_};
 }
 
 void Channel::take_back(BlockReference reference) noexcept {
   {
     const std::lock_guard lock(state_->ledger_mutex_);
-    if (!state_->ledger_.returned(reference.offset)) assert(false);
+    // Lent by us, so there is such a loan, unless the other side gave back what it never saw.
+    if (!state_->ledger_.returned(reference.offset)) state_->end(ChannelEnd::kBadReturn);
   }
   state_->shared_->returns[state_->ours()].data.ring();
 }
@@ -220,6 +223,9 @@ Block Channel::map(BlockReference reference) {
                                                   " does not lie in an arena of " +
                                                   std::to_string(arena_bytes));
   }
+  // Figures; nothing hangs on their order.
+  state_->mapped_.fetch_add(reference.bytes, std::memory_order_relaxed);
+  state_->mapped_ever_.fetch_add(reference.bytes, std::memory_order_relaxed);
   return Block(state_, Block::Arena::kTheirs, reference,
                state_->arena(state_->theirs()) + reference.offset);
 }
@@ -271,6 +277,26 @@ Received Channel::receive(TimePoint deadline) noexcept {
   return {.status = ChannelStatus::kDone, .message = popped.value};
 }
 
+// Release, and acquire in the readers: who reads the word sees what was done before it was written.
+void Channel::set_started(std::uint64_t call) noexcept {
+  state_->shared_->started.store(call, std::memory_order_release);
+}
+std::uint64_t Channel::started() const noexcept {
+  return state_->shared_->started.load(std::memory_order_acquire);
+}
+void Channel::count_progress() noexcept {
+  state_->shared_->progress.fetch_add(1, std::memory_order_release);
+}
+std::uint64_t Channel::progress() const noexcept {
+  return state_->shared_->progress.load(std::memory_order_acquire);
+}
+void Channel::set_cancelled(std::uint64_t call) noexcept {
+  state_->shared_->cancelled.store(call, std::memory_order_release);
+}
+std::uint64_t Channel::cancelled() const noexcept {
+  return state_->shared_->cancelled.load(std::memory_order_acquire);
+}
+
 void Channel::close(ChannelEnd why) noexcept {
   assert(why != ChannelEnd::kOpen);
   state_->end(why);
@@ -284,6 +310,16 @@ std::size_t Channel::used_bytes() const noexcept {
   const std::lock_guard lock(state_->ledger_mutex_);
   state_->collect_returns();
   return state_->ledger_.used_bytes();
+}
+
+std::size_t Channel::mapped_bytes() const noexcept {
+  return state_->mapped_.load(std::memory_order_relaxed);  // A figure, nothing hangs on it.
+}
+std::uint64_t Channel::bytes_lent() const noexcept {
+  return state_->lent_ever_.load(std::memory_order_relaxed);
+}
+std::uint64_t Channel::bytes_mapped() const noexcept {
+  return state_->mapped_ever_.load(std::memory_order_relaxed);
 }
 
 }  // namespace streamgate::executor

@@ -54,7 +54,7 @@ struct BlockReference {
 
 /// What goes through a ring. Only the block is known to the channel.
 struct ChannelMessage {
-  std::uint64_t call = 0;  ///< Which call it is about.
+  std::uint64_t call = 0;  ///< Which call it is about; calls count from 1.
   std::uint32_t kind = 0;
   std::uint32_t detail = 0;
   BlockReference block{};
@@ -143,8 +143,11 @@ class Channel {
   /// Closes.
   ~Channel();
 
-  /// The host's, to be passed to the worker.
+  /// The host's, to be passed to the worker; -1 once it is closed.
   [[nodiscard]] int descriptor() const noexcept;
+  /// The memory stays mapped without it: a host that keeps none runs into no limit on descriptors,
+  /// however many results of ended workers are still alive. REQUIRES: nobody passes it just now.
+  void close_descriptor() noexcept;
 
   /// A block of our arena, an empty one for zero bytes; nothing when none fits by the deadline, or
   /// the channel ended.
@@ -168,12 +171,27 @@ class Channel {
                                    std::chrono::steady_clock::time_point deadline) noexcept;
   [[nodiscard]] Received receive(std::chrono::steady_clock::time_point deadline) noexcept;
 
+  /// Three words beside the rings. They ring no bell and outlive a death: what a worker that was
+  /// killed had started is read here. Each side believes of them what it likes: a number only.
+  ///
+  /// The worker's: the last call that it began, and a number that grows while it gets anywhere.
+  void set_started(std::uint64_t call) noexcept;
+  [[nodiscard]] std::uint64_t started() const noexcept;
+  void count_progress() noexcept;
+  [[nodiscard]] std::uint64_t progress() const noexcept;
+  /// The host's: the call that the worker should leave.
+  void set_cancelled(std::uint64_t call) noexcept;
+  [[nodiscard]] std::uint64_t cancelled() const noexcept;
+
   /// Ends the channel and every wait on it, on both sides. Blocks stay what they are.
   void close(ChannelEnd why = ChannelEnd::kClosed) noexcept;
   [[nodiscard]] ChannelEnd end() const noexcept;
 
   [[nodiscard]] std::size_t reserved_bytes() const noexcept;  ///< All of the shared memory.
   [[nodiscard]] std::size_t used_bytes() const noexcept;      ///< Of our arena, lent ones included.
+  [[nodiscard]] std::size_t mapped_bytes() const noexcept;    ///< Of the other arena, held here.
+  [[nodiscard]] std::uint64_t bytes_lent() const noexcept;    ///< Ever.
+  [[nodiscard]] std::uint64_t bytes_mapped() const noexcept;  ///< Ever.
 
  private:
   explicit Channel(std::shared_ptr<ChannelState> state) noexcept;

@@ -17,7 +17,7 @@
 
 namespace streamgate::executor {
 
-inline constexpr std::uint64_t kChannelMagic = 0x3165'7461'676d'7473;  // "stmgate1"
+inline constexpr std::uint64_t kChannelMagic = 0x3265'7461'676d'7473;  // "stmgate2"
 inline constexpr std::uint32_t kMessageSlots = 256;
 inline constexpr std::uint32_t kReturnSlots = 4096;
 
@@ -31,6 +31,9 @@ struct SharedChannel {
   std::uint64_t magic;
   std::array<std::uint64_t, 2> arena_bytes;
   alignas(64) std::array<std::atomic<std::uint32_t>, 2> closed;  ///< Set by the side itself.
+  alignas(64) std::atomic<std::uint64_t> started;                ///< The worker's.
+  std::atomic<std::uint64_t> progress;                           ///< The worker's.
+  alignas(64) std::atomic<std::uint64_t> cancelled;              ///< The host's.
   std::array<MessageRing, 2> messages;                           ///< By who sends.
   std::array<ReturnRing, 2> returns;                             ///< By whose blocks come back.
 };
@@ -60,7 +63,7 @@ class ChannelState {
   /// Books what the other side gave back. REQUIRES: ledger_mutex_ is held.
   void collect_returns() noexcept;
   /// Gives a block of the other side's back.
-  void give_back(std::uint64_t offset) noexcept;
+  void give_back(std::uint64_t offset, std::size_t bytes) noexcept;
   /// Ends one hold on a block of ours.
   void drop(std::uint64_t offset) noexcept;
 
@@ -69,6 +72,9 @@ class ChannelState {
   Side side_;
   std::array<std::uint64_t, 2> arena_bytes_;  ///< Read once; the shared copy may change.
   std::atomic<ChannelEnd> end_{ChannelEnd::kOpen};
+  std::atomic<std::size_t> mapped_{0};  ///< Bytes of the other side's that we hold.
+  std::atomic<std::uint64_t> lent_ever_{0};
+  std::atomic<std::uint64_t> mapped_ever_{0};
 
   RingProducer<ChannelMessage, kMessageSlots> outgoing_;  ///< The sending thread's.
   RingConsumer<ChannelMessage, kMessageSlots> incoming_;  ///< The receiving thread's.

@@ -94,11 +94,13 @@ class RingProducer {
  public:
   explicit RingProducer(SharedRing<Value, kCapacity>& ring) noexcept : ring_(ring) {}
 
-  [[nodiscard]] RingStatus status() const noexcept {
+  [[nodiscard]] RingStatus status() noexcept {
     // Acquire: pairs with the release in pop; a slot is read before it is written again.
-    const std::uint32_t used = written_ - ring_.taken.load(std::memory_order_acquire);
-    if (used > kCapacity) return RingStatus::kCorrupt;
-    return used == kCapacity ? RingStatus::kNot : RingStatus::kDone;
+    const std::uint32_t taken = ring_.taken.load(std::memory_order_acquire);
+    // It only grows, and never past what was written.
+    if (taken - taken_seen_ > written_ - taken_seen_) return RingStatus::kCorrupt;
+    taken_seen_ = taken;
+    return written_ - taken == kCapacity ? RingStatus::kNot : RingStatus::kDone;
   }
 
   [[nodiscard]] RingStatus push(const Value& value) noexcept {
@@ -113,6 +115,7 @@ class RingProducer {
  private:
   SharedRing<Value, kCapacity>& ring_;
   std::uint32_t written_ = 0;
+  std::uint32_t taken_seen_ = 0;
 };
 
 /// A pop: its value is meaningful only with kDone.
@@ -128,10 +131,13 @@ class RingConsumer {
  public:
   explicit RingConsumer(SharedRing<Value, kCapacity>& ring) noexcept : ring_(ring) {}
 
-  [[nodiscard]] RingStatus status() const noexcept {
+  [[nodiscard]] RingStatus status() noexcept {
     // Acquire: pairs with the release in push; the slot is written before its count.
-    const std::uint32_t waiting = ring_.written.load(std::memory_order_acquire) - taken_;
-    if (waiting > kCapacity) return RingStatus::kCorrupt;
+    const std::uint32_t written = ring_.written.load(std::memory_order_acquire);
+    const std::uint32_t waiting = written - taken_;
+    // It only grows, and never past what has room.
+    if (waiting > kCapacity || waiting < written_seen_ - taken_) return RingStatus::kCorrupt;
+    written_seen_ = written;
     return waiting == 0 ? RingStatus::kNot : RingStatus::kDone;
   }
 
@@ -151,6 +157,7 @@ class RingConsumer {
  private:
   SharedRing<Value, kCapacity>& ring_;
   std::uint32_t taken_ = 0;
+  std::uint32_t written_seen_ = 0;
 };
 
 }  // namespace streamgate::executor

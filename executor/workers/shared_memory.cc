@@ -7,8 +7,13 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <cstdint>
+#include <fstream>
+#include <optional>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -21,10 +26,34 @@ constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
   throw std::system_error(error, std::generic_category(), what);
 }
 
+/// The number in a file that has one; nothing for "max" or without the file.
+std::optional<std::size_t> number_in(const char* file) {
+  std::ifstream stream(file);
+  std::size_t number = 0;
+  if (!(stream >> number)) return std::nullopt;
+  return number;
+}
+
+/// What the machine, and the control group whose root is seen here, can still give. The kernel does
+/// not say no when the pages of such memory are reserved: it kills processes, ours perhaps.
+std::size_t available_bytes() {
+  std::size_t available = SIZE_MAX;
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string name, rest; meminfo >> name; std::getline(meminfo, rest)) {
+    std::size_t kibibytes = 0;
+    if (name == "MemAvailable:" && meminfo >> kibibytes) available = kibibytes * 1024;
+  }
+  const auto most = number_in("/sys/fs/cgroup/memory.max");
+  const auto now = number_in("/sys/fs/cgroup/memory.current");
+  if (most && now) available = std::min(available, *most > *now ? *most - *now : 0);
+  return available;
+}
+
 }  // namespace
 
 SharedMemory SharedMemory::create(std::size_t bytes) {
   assert(bytes > 0);
+  if (bytes > available_bytes()) fail(ENOMEM, "shared memory: there is not so much left");
   Descriptor descriptor(memfd_create("streamgate", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!descriptor) fail(errno, "shared memory: memfd_create");
   if (ftruncate(descriptor.get(), static_cast<off_t>(bytes)) != 0) {

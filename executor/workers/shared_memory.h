@@ -39,6 +39,8 @@ class SharedMemory {
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   /// Closed when a process image is replaced; a child gets it through a file action.
   [[nodiscard]] int descriptor() const noexcept { return descriptor_.get(); }
+  /// The mapping stays. REQUIRES: nobody uses the descriptor just now.
+  void close_descriptor() noexcept { descriptor_.reset(); }
 
  private:
   SharedMemory(Descriptor descriptor, std::size_t bytes);

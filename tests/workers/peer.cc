@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The other process of the channel tests: a worker's side on descriptor 3, which does what its one
-// argument says. Exit codes tell how that went: 0 as told, 2 the channel ended, 3 a deadline, 4 the
-// descriptor was no channel.
+// The other process of these tests. Of the channel's: a worker's side on descriptor 3, which does
+// what its one argument says. Of the pool's: a test worker, or a host of workers that is to be
+// killed. Exit codes: 0 as told, 2 the channel ended, 3 a deadline, 4 the descriptor was no
+// channel.
 #include <streamgate/executor/workers/channel.h>
 #include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/workers/worker_program.h>
 
 #include <signal.h>
 #include <unistd.h>
@@ -17,6 +19,9 @@
 #include <optional>
 #include <string>
 #include <utility>
+
+#include "pool_support.h"
+#include "test_runner.h"
 
 namespace {
 
@@ -73,10 +78,35 @@ int run(const std::string& what) {
   return 1;
 }
 
+/// A pool whose workers are busy with what never ends, until somebody kills this process. Says the
+/// workers' process ids on standard output.
+int host(const std::string& deed) {
+  using namespace streamgate::testing;
+  WorkerPoolOptions options = pool_options(3);
+  options.supervisor.program = worker_program("");
+  WorkerPool pool(options);
+  std::vector<std::unique_ptr<TestCall>> calls;
+  if (!wait_for_ready(pool, 3)) return 3;
+  std::string ids;
+  for (int i = 0; i < 3; ++i) {
+    calls.push_back(call(pool, "i"));
+    // The last in is the first out, so the others are asked while it is busy.
+    ids += calls.back()->answer + " ";
+    calls.push_back(std::make_unique<TestCall>(deed));
+    pool.submit(*calls.back(), {});
+  }
+  std::printf("%s\n", ids.c_str());
+  std::fflush(stdout);
+  for (;;) ::pause();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  streamgate::testing::TestRunner runner;
+  if (const auto code = serve_as_worker(argc, argv, runner)) return *code;
   try {
+    if (argc == 3 && std::string(argv[1]) == "host") return host(argv[2]);
     return argc == 2 ? run(argv[1]) : 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "peer: %s\n", error.what());
