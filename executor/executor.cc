@@ -7,6 +7,9 @@
 #include <streamgate/executor/internal/log.h>
 #include <streamgate/executor/internal/measured_limits.h>
 #include <streamgate/executor/learned_class.h>
+#if STREAMGATE_WITH_TORCH
+#include <streamgate/executor/internal/module_registry.h>
+#endif
 
 #include <oneapi/tbb/info.h>
 
@@ -83,6 +86,17 @@ std::unique_ptr<Core> make_core(ExecutorOptions options) {
   return core;
 }
 
+std::shared_ptr<ModuleRegistry> make_modules(std::string_view backend) {
+#if STREAMGATE_WITH_TORCH
+  // The other backends are of the CPU, or have no device at all.
+  const bool has_device = backend == "cuda" || backend == "mps";
+  return std::make_shared<ModuleRegistry>(has_device ? std::string(backend) : "cpu");
+#else
+  static_cast<void>(backend);
+  return nullptr;
+#endif
+}
+
 }  // namespace
 
 // ---- the caller of run ----
@@ -106,7 +120,8 @@ bool CallerNode::wait_turn() {
 
 // ---- the executor ----
 
-Executor::Executor(ExecutorOptions options) : core_(make_core(std::move(options))) {}
+Executor::Executor(ExecutorOptions options)
+    : core_(make_core(std::move(options))), modules_(make_modules(core_->backend().name())) {}
 
 Executor::Executor(const std::filesystem::path& config_file)
     : Executor(ExecutorOptions{.config = policies::load_config(config_file)}) {}

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <streamgate/executor/backends/backend.h>
+#include <streamgate/executor/call.h>
 #include <streamgate/executor/classifier.h>
 #include <streamgate/executor/drain.h>
 #include <streamgate/executor/future.h>
@@ -21,12 +22,20 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+namespace c10 {
+struct IValue;
+}
+
 namespace streamgate::executor {
+
+class ModuleRegistry;
+class Operation;
 
 struct ExecutorOptions {
   policies::Config config{};
@@ -197,6 +206,28 @@ class Executor {
   requires internal::TaskCallable<std::remove_reference_t<F>>
   auto run(F&& callable) { return run(TaskOptions{}, std::forward<F>(callable)); }
 
+  // ---- calls; only in builds with libtorch, see operation.h ----
+
+  /// Loads a TorchScript module for calls of its methods, on the backend's device, and sets it to
+  /// evaluation. The same again changes nothing. Blocks while it loads. Throws OperationError for a
+  /// file that is no such module, or a name that stands for another.
+  void register_module(std::string name, const std::filesystem::path& file);
+  /// The operation of that name: "aten::add.Tensor", "encoder.forward". Resolve once, call often.
+  /// Throws OperationError.
+  [[nodiscard]] Operation operation(std::string_view name) const;
+
+  /// Submits a call: a task that names its work, so that another process may run it as well. The
+  /// value is the operation's result, a tuple for several and None for none. Throws OperationError,
+  /// with nothing submitted, for arguments that the operation does not take. The arguments must not
+  /// be written to before the task has ended. One allocation, where the inputs have room for the
+  /// arguments left out.
+  [[nodiscard]] Future<c10::IValue> call(const Operation& operation,
+                                         std::vector<c10::IValue> inputs,
+                                         const CallOptions& options = {});
+  /// The same for a caller that would wait anyway: as run for a closure.
+  Result<c10::IValue> run(const Operation& operation, std::vector<c10::IValue> inputs,
+                          const CallOptions& options = {});
+
   /// Rejects new tasks from now on and waits, at most so long, until the others have ended as the
   /// mode says. A second drain may be stricter than the first. REQUIRES: not called from a task.
   DrainReport drain(Drain mode, Clock::time_point deadline);
@@ -230,6 +261,7 @@ class Executor {
   [[nodiscard]] Outcome run_node(CallerNode& node, const std::stop_token& stop);
 
   std::unique_ptr<Core> core_;
+  std::shared_ptr<ModuleRegistry> modules_;  // Not shared: a type that a build may lack.
 };
 
 }  // namespace streamgate::executor

@@ -75,6 +75,58 @@ inline constexpr std::array<LimitsState, 3> kAllLimitsStates = {
   return state == LimitsState::kNone ? "none" : state == LimitsState::kUsed ? "used" : "mismatch";
 }
 
+/// Where a worker process is in its life.
+enum class WorkerState : std::uint8_t {
+  kStarting,  ///< Started, and not ready yet.
+  kIdle,
+  kBusy,
+  kEnding  ///< Told to end, or being killed.
+};
+inline constexpr std::array<WorkerState, 4> kAllWorkerStates = {
+    WorkerState::kStarting, WorkerState::kIdle, WorkerState::kBusy, WorkerState::kEnding};
+
+/// "starting", "idle", "busy" or "ending".
+[[nodiscard]] std::string_view to_string(WorkerState state) noexcept;
+
+/// Why a worker process ended.
+enum class WorkerExit : std::uint8_t {
+  kStopped,      ///< The executor ended.
+  kIdle,         ///< There was nothing to do for it.
+  kRecycled,     ///< It had done its number of calls, or its memory had grown.
+  kExited,       ///< By itself, with an exit code.
+  kSignalled,    ///< A signal that was not ours.
+  kHung,         ///< Killed: a call passed its time, or nothing moved.
+  kCancelled,    ///< Killed: a cancelled call did not end.
+  kCorrupt,      ///< Killed: what it wrote cannot be.
+  kStartFailed,  ///< It was never ready.
+};
+inline constexpr std::array<WorkerExit, 9> kAllWorkerExits = {
+    WorkerExit::kStopped,   WorkerExit::kIdle,      WorkerExit::kRecycled,
+    WorkerExit::kExited,    WorkerExit::kSignalled, WorkerExit::kHung,
+    WorkerExit::kCancelled, WorkerExit::kCorrupt,   WorkerExit::kStartFailed};
+
+/// "stopped", "idle", "recycled", "exited", "signalled", "hung", "cancelled", "corrupt" or
+/// "start_failed".
+[[nodiscard]] std::string_view to_string(WorkerExit exit) noexcept;
+
+/// The worker processes of an executor, and what goes between them and us. All zero without any.
+struct WorkersSnapshot {
+  std::array<std::size_t, kAllWorkerStates.size()> states{};
+  std::uint64_t starts = 0;  ///< Processes started.
+  std::array<std::uint64_t, kAllWorkerExits.size()> exits{};
+  DurationHistogram start_time;      ///< From the start of a process to its being ready.
+  bool breaker_open = false;         ///< Too many died too fast: none is started for a while.
+  std::size_t calls_queued = 0;      ///< Calls that wait for a worker.
+  std::uint64_t calls_started = 0;   ///< Times that a worker was given a call.
+  std::uint64_t calls_requeued = 0;  ///< Of these, times that it had not begun it, and died.
+  std::uint64_t calls_retried = 0;   ///< Of these, times that it died with it, and it was repeated.
+  std::size_t memory_bytes = 0;      ///< That the workers share with nobody.
+  std::size_t shared_reserved_bytes = 0;
+  std::size_t shared_used_bytes = 0;
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t bytes_received = 0;
+};
+
 struct Snapshot {
   std::string backend;
   struct Limits {
@@ -108,6 +160,7 @@ struct Snapshot {
     std::uint64_t applied = 0;
     std::uint64_t failed = 0;
   } reloads;
+  WorkersSnapshot workers;
 };
 
 }  // namespace streamgate::executor

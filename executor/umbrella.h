@@ -5,9 +5,11 @@
 
 #include <streamgate/executor/executor.h>
 #include <streamgate/executor/learned_class.h>
+#include <streamgate/executor/operation.h>
 
 namespace streamgate {
 
+using executor::CallOptions;
 using executor::Classifier;
 using executor::Clock;
 using executor::Drain;
@@ -17,9 +19,13 @@ using executor::ExecutorOptions;
 using executor::Future;
 using executor::LearnedClass;
 using executor::NestedWaitError;
+using executor::Operation;
+using executor::OperationError;
 using executor::Outcome;
 using executor::OutcomeError;
+using executor::Place;
 using executor::Priority;
+using executor::Repeat;
 using executor::Result;
 using executor::Snapshot;
 using executor::TaskContext;

@@ -87,6 +87,16 @@ Samples knees(const Observation& observed, Number (*number)(const executor::Gate
   return samples;
 }
 
+template <typename Words, typename Numbers>
+Samples by_word(const Words& words, const Numbers& numbers) {
+  Samples samples;
+  for (const auto word : words) {
+    samples.push_back(
+        sample({std::string(to_string(word))}, numbers[static_cast<std::size_t>(word)]));
+  }
+  return samples;
+}
+
 /// Every reason from the first scrape on, as the outcomes of tasks; of the classes that have a
 /// policy which may decide anything at all.
 Samples decisions(const Observation& observed) {
@@ -101,6 +111,13 @@ Samples decisions(const Observation& observed) {
     }
   }
   return samples;
+}
+
+/// Only once a worker was ready: most services have none.
+Samples worker_starts(const Observation& observed) {
+  const DurationHistogram& histogram = observed.snapshot.workers.start_time;
+  if (is_empty(histogram)) return {};
+  return {{.labels = {}, .histogram = &histogram}};
 }
 
 std::vector<Metric> make_table() {
@@ -326,6 +343,92 @@ std::vector<Metric> make_table() {
        {},
        "1 if the arena needed more threads than oneTBB allows by itself, and raised that; else 0.",
        [](const Observation& o) { return one(o.snapshot.arena.raised_global_limit ? 1 : 0); }},
+
+      {"streamgate_workers",
+       kGauge,
+       "processes",
+       {"state"},
+       "Worker processes, by where they are in their life.",
+       [](const Observation& o) {
+         return by_word(executor::kAllWorkerStates, o.snapshot.workers.states);
+       }},
+      {"streamgate_worker_starts_total",
+       kCounter,
+       "processes",
+       {},
+       "Worker processes started.",
+       [](const Observation& o) { return one(o.snapshot.workers.starts); }},
+      {"streamgate_worker_exits_total",
+       kCounter,
+       "processes",
+       {"cause"},
+       "Worker processes that have ended or could not be started, by why.",
+       [](const Observation& o) {
+         return by_word(executor::kAllWorkerExits, o.snapshot.workers.exits);
+       }},
+      {"streamgate_worker_start_seconds",
+       kHistogram,
+       "seconds",
+       {},
+       "Time from starting a worker process to its being ready.",
+       worker_starts},
+      {"streamgate_worker_breaker_open",
+       kGauge,
+       "",
+       {},
+       "1 while no worker is started because too many died too fast; else 0.",
+       [](const Observation& o) { return one(o.snapshot.workers.breaker_open ? 1 : 0); }},
+      {"streamgate_worker_calls_queued",
+       kGauge,
+       "calls",
+       {},
+       "Calls that wait for a worker.",
+       [](const Observation& o) { return one(o.snapshot.workers.calls_queued); }},
+      {"streamgate_worker_calls_total",
+       kCounter,
+       "calls",
+       {},
+       "Times that a worker was given a call.",
+       [](const Observation& o) { return one(o.snapshot.workers.calls_started); }},
+      {"streamgate_worker_calls_requeued_total",
+       kCounter,
+       "calls",
+       {},
+       "Times that a call went to another worker since its own died before it began.",
+       [](const Observation& o) { return one(o.snapshot.workers.calls_requeued); }},
+      {"streamgate_worker_calls_retried_total",
+       kCounter,
+       "calls",
+       {},
+       "Times that a call that may be repeated was, since its worker died with it.",
+       [](const Observation& o) { return one(o.snapshot.workers.calls_retried); }},
+      {"streamgate_worker_memory_bytes",
+       kGauge,
+       "bytes",
+       {},
+       "Memory of worker processes that they share with nobody.",
+       [](const Observation& o) { return one(o.snapshot.workers.memory_bytes); }},
+      {"streamgate_worker_shared_reserved_bytes",
+       kGauge,
+       "bytes",
+       {},
+       "Shared memory reserved for what goes to workers and back.",
+       [](const Observation& o) { return one(o.snapshot.workers.shared_reserved_bytes); }},
+      {"streamgate_worker_shared_used_bytes",
+       kGauge,
+       "bytes",
+       {},
+       "Of it, what inputs and results take that are in use here.",
+       [](const Observation& o) { return one(o.snapshot.workers.shared_used_bytes); }},
+      {"streamgate_worker_moved_bytes_total",
+       kCounter,
+       "bytes",
+       {"direction"},
+       "Bytes of requests lent to workers, and of responses mapped from them.",
+       [](const Observation& o) {
+         return Samples{sample({"sent"}, o.snapshot.workers.bytes_sent),
+                        sample({"received"}, o.snapshot.workers.bytes_received)};
+       }},
 
       {"streamgate_config_reloads_total",
        kCounter,

@@ -89,6 +89,24 @@ struct Config {
 
     bool operator==(const OpTable&) const = default;
   } op_table;
+  /// Calls in worker processes, beside those that run here.
+  struct Overflow {
+    std::string policy = "cheapest";
+    std::size_t workers = 0;      ///< At most; 0: none, and no overflow.
+    std::size_t min_workers = 1;  ///< Kept ready, at most `workers`.
+    std::string worker_command;   ///< Empty: this program, if it can be its own worker.
+    std::size_t worker_threads = 1;
+    std::size_t arena_bytes = std::size_t{64} << 20;  ///< Of each worker, each way.
+    std::chrono::milliseconds run_timeout{0};
+    std::chrono::milliseconds hang_timeout{60'000};
+    std::chrono::milliseconds idle_timeout{60'000};
+    std::size_t attempts = 3;
+    std::size_t quarantine_after = 2;
+    std::size_t recycle_calls = 0;
+    std::size_t recycle_growth_bytes = std::size_t{1} << 30;
+
+    bool operator==(const Overflow&) const = default;
+  } overflow;
   struct Metrics {
     bool enabled = true;
     std::string address = "127.0.0.1";

@@ -6,6 +6,7 @@
 #include <streamgate/policies/internal/op_table_file.h>
 #include <streamgate/policies/limit_policy.h>
 #include <streamgate/policies/op_class.h>
+#include <streamgate/policies/overflow_policy.h>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -26,9 +27,17 @@
 namespace streamgate::policies::internal {
 namespace {
 
+constexpr ReloadClass kLive = ReloadClass::kLive;
+constexpr ReloadClass kRestart = ReloadClass::kRestart;
+constexpr std::int64_t kLongestTarget = 3'600'000'000;  ///< An hour.
+
 constexpr std::array<WhenFull, 2> kAllWhenFull = {WhenFull::kReject, WhenFull::kShedLowest};
 
 Allowed policy_name() { return words({kLimitPolicyNames.begin(), kLimitPolicyNames.end()}); }
+
+Allowed overflow_policy_name() {
+  return words({kOverflowPolicyNames.begin(), kOverflowPolicyNames.end()});
+}
 
 Allowed when_full() {
   std::vector<std::string_view> names;
@@ -99,11 +108,71 @@ ConfigRow row(std::string name, Allowed allowed, std::string_view unit, ReloadCl
                           const Value& value) { access(config) = from_value<Field>(value); }};
 }
 
-std::vector<ConfigRow> make_rows() {
-  constexpr ReloadClass kLive = ReloadClass::kLive;
-  constexpr ReloadClass kRestart = ReloadClass::kRestart;
-  constexpr std::int64_t kLongestTarget = 3'600'000'000;  // An hour.
+void add_overflow_rows(std::vector<ConfigRow>& rows) {
+  constexpr std::int64_t kMostBytes = std::int64_t{1} << 40;
+  constexpr std::int64_t kDay = 86'400'000;
+  const auto add = [&](std::string name, Allowed allowed, std::string_view unit, ReloadClass reload,
+                       auto access, std::string_view help) {
+    rows.push_back(row("overflow." + name, std::move(allowed), unit, reload, access, help));
+  };
+  add(
+      "policy", overflow_policy_name(), "", kLive,
+      [](auto& c) -> auto& { return c.overflow.policy; },
+      "When a call that finds its gate full goes to a worker process.");
+  add(
+      "workers", integer(0, 1023), "processes", kRestart,
+      [](auto& c) -> auto& { return c.overflow.workers; },
+      "Worker processes at most; 0 is none, and no overflow.");
+  add(
+      "min_workers", integer(0, 1023), "processes", kRestart,
+      [](auto& c) -> auto& { return c.overflow.min_workers; },
+      "Worker processes that are kept ready with nothing to do, at most overflow.workers.");
+  add(
+      "worker_command", path(), "", kRestart,
+      [](auto& c) -> auto& { return c.overflow.worker_command; },
+      "The absolute path of the program that is started as a worker; empty is this program, which "
+      "must call serve_as_worker.");
+  add(
+      "worker_threads", integer(1, 1024), "threads", kRestart,
+      [](auto& c) -> auto& { return c.overflow.worker_threads; },
+      "Threads of libtorch within one call in a worker.");
+  add(
+      "arena_bytes", integer(1 << 20, kMostBytes), "bytes", kRestart,
+      [](auto& c) -> auto& { return c.overflow.arena_bytes; },
+      "Shared memory of each worker for arguments, and as much for results; reserved at its "
+      "start.");
+  add(
+      "run_timeout_ms", integer(0, kDay), "ms", kRestart,
+      [](auto& c) -> auto& { return c.overflow.run_timeout; },
+      "How long a call may run in a worker before that is killed; 0 is any time.");
+  add(
+      "hang_timeout_ms", integer(100, kDay), "ms", kRestart,
+      [](auto& c) -> auto& { return c.overflow.hang_timeout; },
+      "How long a worker may show no progress before it is killed.");
+  add(
+      "idle_timeout_ms", integer(0, kDay), "ms", kRestart,
+      [](auto& c) -> auto& { return c.overflow.idle_timeout; },
+      "How long a worker beyond overflow.min_workers may have nothing to do before it is ended.");
+  add(
+      "attempts", integer(1, 100), "times", kLive,
+      [](auto& c) -> auto& { return c.overflow.attempts; },
+      "Times that a call may be begun by workers that die with it, where repeating it does no "
+      "harm.");
+  add(
+      "quarantine_after", integer(0, 1'000), "workers", kLive,
+      [](auto& c) -> auto& { return c.overflow.quarantine_after; },
+      "Workers that a call may kill before calls like it are refused; 0 is any number.");
+  add(
+      "recycle_calls", integer(0, 1'000'000'000), "calls", kRestart,
+      [](auto& c) -> auto& { return c.overflow.recycle_calls; },
+      "Calls after which a worker is replaced; 0 is any number.");
+  add(
+      "recycle_growth_bytes", integer(0, kMostBytes), "bytes", kRestart,
+      [](auto& c) -> auto& { return c.overflow.recycle_growth_bytes; },
+      "Growth of a worker's own memory after which it is replaced; 0 is any.");
+}
 
+std::vector<ConfigRow> make_rows() {
   std::vector<ConfigRow> rows = {
       row(
           "executor.backend", words({"cpu", "cuda", "mps", "emulator", "inline"}), "", kRestart,
@@ -195,6 +264,7 @@ std::vector<ConfigRow> make_rows() {
   rows.push_back(row(
       "op_table.file", path(), "", kRestart, [](auto& c) -> auto& { return c.op_table.file; },
       "Op classes that override or extend the shipped op table; empty is none."));
+  add_overflow_rows(rows);
   rows.push_back(row(
       "metrics.enabled", boolean(), "", kRestart,
       [](auto& c) -> auto& { return c.metrics.enabled; }, "Whether metrics are served over HTTP."));

@@ -105,6 +105,22 @@ TEST(Collector, ValuesAreThoseOfTheSnapshot) {
       {R"(streamgate_arena_tickets{executor="default"})", 72},
       {R"(streamgate_arena_intra_op_threads{executor="default"})", 73},
       {R"(streamgate_arena_raised_global_limit{executor="default"})", 1},
+      {R"(streamgate_workers{executor="default",state="starting"})", 91},
+      {R"(streamgate_workers{executor="default",state="ending"})", 94},
+      {R"(streamgate_worker_starts_total{executor="default"})", 101},
+      {R"(streamgate_worker_exits_total{executor="default",cause="stopped"})", 110},
+      {R"(streamgate_worker_exits_total{executor="default",cause="start_failed"})", 118},
+      {R"(streamgate_worker_start_seconds_sum{executor="default"})", 3.5},
+      {R"(streamgate_worker_breaker_open{executor="default"})", 1},
+      {R"(streamgate_worker_calls_queued{executor="default"})", 102},
+      {R"(streamgate_worker_calls_total{executor="default"})", 103},
+      {R"(streamgate_worker_calls_requeued_total{executor="default"})", 104},
+      {R"(streamgate_worker_calls_retried_total{executor="default"})", 105},
+      {R"(streamgate_worker_memory_bytes{executor="default"})", 106},
+      {R"(streamgate_worker_shared_reserved_bytes{executor="default"})", 107},
+      {R"(streamgate_worker_shared_used_bytes{executor="default"})", 108},
+      {R"(streamgate_worker_moved_bytes_total{executor="default",direction="sent"})", 109},
+      {R"(streamgate_worker_moved_bytes_total{executor="default",direction="received"})", 120},
       {R"(streamgate_config_reloads_total{executor="default",result="applied"})", 81},
       {R"(streamgate_config_reloads_total{executor="default",result="failed"})", 82},
       {R"(streamgate_task_wait_seconds_sum{executor="default",class="raw"})", 1.5},
@@ -172,10 +188,12 @@ TEST(Collector, HistogramsAreCumulativeAndTheirCountIsTheInfiniteBuckets) {
     if (family.type != prometheus::MetricType::Histogram) continue;
     for (const prometheus::ClientMetric& metric : family.metric) {
       ++histograms;
-      const bool is_raw = metric.label.at(1).value == "raw";
+      const bool is_raw = metric.label.size() > 1 && metric.label[1].value == "raw";
       const executor::LaneSnapshot& lane = snapshot.lanes[is_raw ? 0 : 3];
       const executor::DurationHistogram& durations =
-          family.name == "streamgate_task_wait_seconds" ? lane.wait : lane.run;
+          family.name == "streamgate_worker_start_seconds" ? snapshot.workers.start_time
+          : family.name == "streamgate_task_wait_seconds"  ? lane.wait
+                                                           : lane.run;
       const auto& buckets = metric.histogram.bucket;
       ASSERT_EQ(buckets.size(), executor::kDurationBounds + 1);
       std::uint64_t below = 0;
@@ -192,7 +210,7 @@ TEST(Collector, HistogramsAreCumulativeAndTheirCountIsTheInfiniteBuckets) {
                        std::chrono::duration<double>(durations.sum).count());
     }
   }
-  EXPECT_EQ(histograms, 4U);
+  EXPECT_EQ(histograms, 5U);
 }
 
 TEST(Collector, BoundsOfBucketsReadAsTheyAreTyped) {

@@ -57,6 +57,22 @@ inline executor::Snapshot example_snapshot() {
   snapshot.arena = {
       .threads = 71, .tickets = 72, .intra_op_threads = 73, .raised_global_limit = true};
   snapshot.reloads = {.applied = 81, .failed = 82};
+  executor::WorkersSnapshot& workers = snapshot.workers;
+  workers.states = {91, 92, 93, 94};
+  for (std::size_t i = 0; i < workers.exits.size(); ++i) workers.exits[i] = 110 + i;
+  workers.starts = 101;
+  workers.start_time.counts[17] = 5;
+  workers.start_time.sum = nanoseconds(3'500'000'000);
+  workers.breaker_open = true;
+  workers.calls_queued = 102;
+  workers.calls_started = 103;
+  workers.calls_requeued = 104;
+  workers.calls_retried = 105;
+  workers.memory_bytes = 106;
+  workers.shared_reserved_bytes = 107;
+  workers.shared_used_bytes = 108;
+  workers.bytes_sent = 109;
+  workers.bytes_received = 120;
   return snapshot;
 }
 

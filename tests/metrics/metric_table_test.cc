@@ -32,7 +32,9 @@ TEST(MetricTable, NamesEndAsTheirTypeAndUnitAsk) {
     EXPECT_EQ(metric.type == MetricType::kCounter, metric.name.ends_with("_total")) << metric.name;
     EXPECT_EQ(metric.type == MetricType::kInfo, metric.name.ends_with("_info")) << metric.name;
     EXPECT_EQ(metric.unit == "seconds", metric.name.ends_with("_seconds")) << metric.name;
-    EXPECT_EQ(metric.unit == "bytes", metric.name.ends_with("_bytes")) << metric.name;
+    EXPECT_EQ(metric.unit == "bytes",
+              metric.name.ends_with("_bytes") || metric.name.ends_with("_bytes_total"))
+        << metric.name;
     EXPECT_TRUE(metric.type != MetricType::kHistogram || metric.unit == "seconds") << metric.name;
   }
 }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The doors for calls.
+#include <streamgate/executor/internal/call_node.h>
+
+#include <streamgate/executor/internal/module_registry.h>
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue_inl.h>
+
+#include <exception>
+
+namespace streamgate::executor {
+namespace {
+
+using c10::IValue;
+
+std::size_t tensor_bytes(const IValue& value) {
+  std::size_t bytes = 0;
+  if (value.isTensor()) {
+    const at::Tensor& tensor = value.toTensor();
+    return tensor.defined() && tensor.layout() == at::kStrided ? tensor.nbytes() : 0;
+  }
+  if (value.isList()) {
+    for (const IValue& element : value.toListRef()) bytes += tensor_bytes(element);
+  } else if (value.isTuple()) {
+    for (const IValue& element : value.toTupleRef().elements()) bytes += tensor_bytes(element);
+  } else if (value.isGenericDict()) {
+    for (const auto& entry : value.toGenericDict()) bytes += tensor_bytes(entry.value());
+  }
+  return bytes;
+}
+
+}  // namespace
+
+std::size_t tensor_bytes(const std::vector<IValue>& values) {
+  std::size_t bytes = 0;
+  for (const IValue& value : values) bytes += tensor_bytes(value);
+  return bytes;
+}
+
+TaskOptions task_options(const CallOptions& options, const Call& call) {
+  if (options.place == Place::kWorker) {
+    throw OperationError(call.operation.name() +
+                         ": the call shall run in a worker, and this executor has none");
+  }
+  return {.op_class = options.op_class.value_or(call.operation.op_class()),
+          .priority = options.priority,
+          .deadline = options.deadline,
+          .stop = options.stop,
+          .cost_bytes = options.cost_bytes ? *options.cost_bytes : tensor_bytes(call.arguments),
+          .name = options.name};
+}
+
+void Executor::register_module(std::string name, const std::filesystem::path& file) {
+  static_cast<void>(modules_->add({.name = std::move(name), .path = file}));
+}
+
+Operation Executor::operation(std::string_view name) const {
+  return Operation::resolve(name, *modules_, &classifier());
+}
+
+Future<IValue> Executor::call(const Operation& operation, std::vector<IValue> inputs,
+                              const CallOptions& options) {
+  Call call{.operation = operation, .arguments = operation.bind(std::move(inputs))};
+  const TaskOptions task = task_options(options, call);
+  auto* const node = new SubmittedCall(task, core(), std::move(call));
+  Future<IValue> future(node);
+  submit_node(*node, options.stop);
+  return future;
+}
+
+Result<IValue> Executor::run(const Operation& operation, std::vector<IValue> inputs,
+                             const CallOptions& options) {
+  Call call{.operation = operation, .arguments = operation.bind(std::move(inputs))};
+  const TaskOptions task = task_options(options, call);
+  CallerCall node(task, core(), std::move(call));
+  Result<IValue> result = node.take(run_node(node, options.stop));
+  if (result.error()) std::rethrow_exception(result.error());
+  return result;
+}
+
+}  // namespace streamgate::executor

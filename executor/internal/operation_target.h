@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is behind an Operation: one subclass for each kind of thing that can be called by name. A
+// new kind is a new subclass and a line in Operation::resolve; nothing else asks what it is.
+#pragma once
+
+#include <streamgate/executor/internal/module_registry.h>
+#include <streamgate/executor/operation.h>
+#include <streamgate/policies/op_class.h>
+
+#include <ATen/core/function_schema.h>
+#include <ATen/core/ivalue.h>
+#include <ATen/core/stack.h>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace streamgate::executor {
+
+/// Resolved and immutable.
+class OperationTarget {
+ public:
+  struct Facts {
+    Operation::Kind kind = Operation::Kind::kOperator;
+    std::string name{};
+    policies::OpClassSet op_class = policies::kUnknownOpClass;
+    bool gives_views = false;
+    std::size_t first_argument = 0;  ///< Of the schema; what comes before is the target's own.
+    ModuleFile module{};             ///< Of a method; without a name for everything else.
+  };
+
+  explicit OperationTarget(Facts facts) : facts_(std::move(facts)) {}
+  virtual ~OperationTarget() = default;
+  OperationTarget(const OperationTarget&) = delete;
+  OperationTarget& operator=(const OperationTarget&) = delete;
+
+  [[nodiscard]] const Facts& facts() const noexcept { return facts_; }
+  [[nodiscard]] virtual const c10::FunctionSchema& schema() const noexcept = 0;
+  [[nodiscard]] virtual Effects effects(const std::vector<c10::IValue>& arguments) const = 0;
+  /// Leaves the results on the stack, in place of the arguments.
+  virtual void run(torch::jit::Stack& stack) const = 0;
+
+ private:
+  const Facts facts_;
+};
+
+/// An operator of the dispatcher. Throws OperationError where this process has none of that name.
+[[nodiscard]] std::shared_ptr<const OperationTarget> make_operator_target(
+    std::string_view name, const Classifier* classifier);
+
+}  // namespace streamgate::executor

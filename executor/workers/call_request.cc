@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <streamgate/executor/workers/call_request.h>
+
+#include <streamgate/executor/internal/operation_target.h>
+#include <streamgate/executor/workers/codec.h>
+
+#include <bit>
+#include <charconv>
+#include <iterator>
+#include <utility>
+
+namespace streamgate::executor {
+namespace {
+
+using c10::IValue;
+
+/// Name, module, path, digest; the last three None for an operator.
+constexpr std::size_t kHead = 4;
+
+std::string text_of(const IValue& value) {
+  if (!value.isString()) throw CodecError("a request without a name where one belongs");
+  return value.toStringRef();
+}
+
+}  // namespace
+
+std::vector<IValue> request_values(const Operation& operation,
+                                   const std::vector<IValue>& arguments) {
+  std::vector<IValue> values;
+  values.reserve(kHead + arguments.size());
+  values.emplace_back(operation.name());
+  const ModuleFile& file = operation.target().facts().module;
+  if (file.name.empty()) {
+    values.resize(kHead);
+  } else {
+    values.emplace_back(file.name);
+    values.emplace_back(file.path.string());
+    values.emplace_back(std::bit_cast<std::int64_t>(file.digest));
+  }
+  values.insert(values.end(), arguments.begin(), arguments.end());
+  return values;
+}
+
+std::string modules_text(const std::vector<ModuleFile>& files) {
+  std::string text;
+  for (const ModuleFile& file : files) {
+    // A name has no colon, and the path goes to the end, whatever is in it.
+    text += file.name + ":" + std::to_string(file.digest) + ":" + file.path.string() + '\0';
+  }
+  return text;
+}
+
+void RequestRunner::prepare(std::string_view text) {
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\0'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    const std::size_t first = line.find(':');
+    const std::size_t second = first == line.npos ? first : line.find(':', first + 1);
+    if (second == line.npos) throw CodecError("a list of modules that is none");
+    ModuleFile file{.name = std::string(line.substr(0, first)),
+                    .path = std::string(line.substr(second + 1))};
+    std::from_chars(line.data() + first + 1, line.data() + second, file.digest);
+    static_cast<void>(modules_.add(std::move(file)));
+  }
+}
+
+const Operation& RequestRunner::find(const std::vector<IValue>& request) {
+  if (request.size() < kHead) throw CodecError("a request of too few values");
+  const std::string name = text_of(request[0]);
+  const auto known = operations_.find(name);
+  if (known != operations_.end()) return known->second;
+  if (!request[1].isNone()) {
+    if (!request[3].isInt()) throw CodecError("a request without a digest");
+    static_cast<void>(modules_.add({.name = text_of(request[1]),
+                                    .path = text_of(request[2]),
+                                    .digest = std::bit_cast<std::uint64_t>(request[3].toInt())}));
+  }
+  return operations_.emplace(name, Operation::resolve(name, modules_, nullptr)).first->second;
+}
+
+IValue RequestRunner::run(std::vector<IValue> request) {
+  const Operation& operation = find(request);
+  std::vector<IValue> arguments(std::make_move_iterator(request.begin() + kHead),
+                                std::make_move_iterator(request.end()));
+  request.clear();
+  return operation.run(operation.bind(std::move(arguments)));
+}
+
+}  // namespace streamgate::executor

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A call as values: what a host asks a worker, and how a worker that knows nothing of the host's
+// operations finds and runs the one that is meant. How values go through a channel is the codec's
+// business.
+#pragma once
+
+#include <streamgate/executor/internal/module_registry.h>
+#include <streamgate/executor/operation.h>
+
+#include <ATen/core/ivalue.h>
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace streamgate::executor {
+
+/// The request: name, file of the module if it is a method's, and arguments.
+[[nodiscard]] std::vector<c10::IValue> request_values(const Operation& operation,
+                                                      const std::vector<c10::IValue>& arguments);
+
+/// The modules that a worker loads before its first call, as text for CallRunner::prepare.
+[[nodiscard]] std::string modules_text(const std::vector<ModuleFile>& files);
+
+/// Runs requests in the process that it lives in.
+///
+/// Thread-safety: externally synchronised. Ownership: of the modules, which are loaded once.
+/// Blocking: prepare, and the first call of a module's method, load its file. Failure: CodecError
+/// for what is no request, OperationError as Operation, and what the operation throws. Nothing of a
+/// request is believed: names are resolved, arguments bound, files compared with their digests.
+///
+///     RequestRunner runner;
+///     runner.prepare(configuration);
+///     c10::IValue result = runner.run(decode(std::move(block), channel));
+class RequestRunner {
+ public:
+  /// `text` is of modules_text.
+  void prepare(std::string_view text);
+  /// Finds the operation, and loads its module where that is new, so that run does nothing else.
+  void resolve(const std::vector<c10::IValue>& request) { static_cast<void>(find(request)); }
+  [[nodiscard]] c10::IValue run(std::vector<c10::IValue> request);
+
+ private:
+  [[nodiscard]] const Operation& find(const std::vector<c10::IValue>& request);
+
+  ModuleRegistry modules_{"cpu"};
+  std::map<std::string, Operation, std::less<>> operations_;
+};
+
+}  // namespace streamgate::executor

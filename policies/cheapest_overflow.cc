@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The overflow policy `cheapest`. Two questions, kept apart. For each call: on which way does it
+// end earlier, by what such calls took on both and what is ahead of it? And for all of them: do
+// workers bring more than they take from this process, or do both share what is scarce? The second
+// is answered by ratios of service times, so that it does not matter which operations went where:
+//
+//   slowdown = service here beside busy workers / service here alone
+//   cost     = service in a worker / service here alone
+//   gain     = 1 / slowdown + (workers / width) / cost
+//
+// as W permits do W/s calls a second alone, and W/(slowdown s) + B/(cost s) with B workers beside
+// them. All of it is measured with the gate full only: a service time at another width says nothing
+// here.
+#include <streamgate/policies/internal/overflow_factories.h>
+#include <streamgate/policies/op_class.h>
+
+#include <algorithm>
+#include <cassert>
+#include <chrono>
+
+namespace streamgate::policies::internal {
+namespace {
+
+using std::chrono::nanoseconds;
+
+constexpr nanoseconds kNever = nanoseconds::max();
+
+/// A mean that forgets.
+class Mean {
+ public:
+  void add(double sample) noexcept {
+    // One that was stopped by a debugger, or by the system, is no news about the others.
+    constexpr double kOutlier = 10;
+    if (count_ >= 8) sample = std::min(sample, kOutlier * value_);
+    count_ += count_ < kForgetAfter ? 1 : 0;
+    value_ += (sample - value_) / count_;
+  }
+  [[nodiscard]] double value() const noexcept { return value_; }
+  [[nodiscard]] bool known(int samples) const noexcept { return count_ >= samples; }
+
+ private:
+  static constexpr int kForgetAfter = 32;
+  double value_ = 0;
+  int count_ = 0;
+};
+
+double seconds(nanoseconds duration) noexcept {
+  return std::chrono::duration<double>(duration).count();
+}
+nanoseconds duration(double in_seconds) noexcept {
+  return std::chrono::duration_cast<nanoseconds>(std::chrono::duration<double>(in_seconds));
+}
+
+class CheapestOverflow final : public OverflowPolicy {
+ public:
+  explicit CheapestOverflow(const OverflowPolicyOptions& options)
+      : options_(options), pause_(options.first_pause) {}
+
+  OverflowDecision decide(const OverflowSituation& situation) noexcept override;
+  void observe(const OverflowObservation& observation) noexcept override;
+  bool wants_observations() const noexcept override { return true; }
+  std::optional<OverflowGain> gain() const noexcept override;
+
+ private:
+  enum class Phase : std::uint8_t { kTrial, kPays, kPaused, kBaseline };
+
+  struct Operation {
+    std::uint64_t operation = 0;
+    nanoseconds used{0};
+    Mean alone;   ///< Service here, as if no worker were busy.
+    Mean worker;  ///< Service in a worker.
+    nanoseconds worker_seen{0};
+    bool to_worker = false;  ///< Where the last one went.
+  };
+  /// How many samples a mean must have before something hangs on it.
+  static constexpr int kFew = 3;
+  static constexpr int kMany = 24;
+
+  [[nodiscard]] Operation& find(std::uint64_t operation, nanoseconds now) noexcept;
+  [[nodiscard]] std::optional<OverflowReason> stays(const OverflowSituation& situation) noexcept;
+  void judge(nanoseconds now) noexcept;
+
+  const OverflowPolicyOptions options_;
+  Phase phase_ = Phase::kTrial;
+  nanoseconds pause_;
+  nanoseconds until_{0};  ///< Of a pause or a baseline.
+  int baseline_samples_ = 0;
+  nanoseconds alone_seen_ = kNever;  ///< When this process was last seen alone.
+  std::size_t width_ = 1;
+  std::size_t workers_ = 0;
+
+  std::array<Mean, kLanes> here_;  ///< Service of all tasks here, whatever ran beside them.
+  Mean in_workers_;                ///< And of all calls in workers.
+  Mean slowdown_;
+  Mean cost_;
+  /// By hash; of those that fall on the same few places, the one longest unused is forgotten.
+  std::array<Operation, 256> operations_{};
+};
+
+CheapestOverflow::Operation& CheapestOverflow::find(std::uint64_t operation,
+                                                    nanoseconds now) noexcept {
+  constexpr std::size_t kPlaces = 4;
+  // The golden ratio's bits spread what differs in few of them.
+  const std::size_t first = (operation * 0x9e37'79b9'7f4a'7c15U) >> 56U;
+  Operation* oldest = nullptr;
+  for (std::size_t i = 0; i < kPlaces; ++i) {
+    Operation& place = operations_[(first + i) % operations_.size()];
+    if (place.operation == operation) {
+      place.used = now;
+      return place;
+    }
+    if (oldest == nullptr || place.used < oldest->used) oldest = &place;
+  }
+  *oldest = {};
+  oldest->operation = operation;
+  oldest->used = now;
+  return *oldest;
+}
+
+// ---- observing ----
+
+void CheapestOverflow::observe(const OverflowObservation& observation) noexcept {
+  const double service = seconds(observation.service);
+  if (service <= 0) return;
+  if (observation.path == CallPath::kWorker) {
+    Operation& operation = find(observation.operation, observation.now);
+    operation.worker.add(service);
+    operation.worker_seen = observation.now;
+    in_workers_.add(service);
+    if (operation.alone.known(kFew)) cost_.add(service / operation.alone.value());
+    return judge(observation.now);
+  }
+  here_[observation.lane].add(service);
+  if (observation.operation == 0 || !observation.full) return;
+  Operation& operation = find(observation.operation, observation.now);
+  if (observation.workers_busy == 0) {
+    operation.alone.add(service);
+    alone_seen_ = observation.now;
+    ++baseline_samples_;
+  } else if (operation.alone.known(kFew)) {
+    slowdown_.add(service / operation.alone.value());
+    judge(observation.now);
+  } else {
+    // Workers may be busy all the time from its first call on.
+    operation.alone.add(slowdown_.known(kMany) ? service / slowdown_.value() : service);
+  }
+}
+
+std::optional<OverflowGain> CheapestOverflow::gain() const noexcept {
+  if (workers_ == 0 || !slowdown_.known(kMany) || !cost_.known(kMany)) return std::nullopt;
+  OverflowGain gain{.slowdown = slowdown_.value(), .cost = cost_.value()};
+  gain.gain =
+      1 / gain.slowdown + static_cast<double>(workers_) / static_cast<double>(width_) / gain.cost;
+  return gain;
+}
+
+void CheapestOverflow::judge(nanoseconds now) noexcept {
+  if (phase_ != Phase::kTrial && phase_ != Phase::kPays) return;
+  const std::optional<OverflowGain> measured = gain();
+  if (!measured) return;
+  // What pays is given up only for a loss, so that noise around the bound changes nothing.
+  if (measured->gain < (phase_ == Phase::kTrial ? options_.least_gain : 1.0)) {
+    phase_ = Phase::kPaused;
+    until_ = now + pause_;
+    pause_ = std::min(2 * pause_, options_.longest_pause);
+  } else if (phase_ == Phase::kTrial) {
+    phase_ = Phase::kPays;
+    pause_ = options_.first_pause;
+  }
+}
+
+// ---- deciding ----
+
+/// Why no worker is to be used now, whatever the call.
+std::optional<OverflowReason> CheapestOverflow::stays(const OverflowSituation& situation) noexcept {
+  if (phase_ == Phase::kPaused) {
+    if (situation.now < until_) return OverflowReason::kNoGain;
+    // All that was measured of workers is void; somebody may have started a daemon.
+    phase_ = Phase::kTrial;
+    slowdown_ = cost_ = in_workers_ = Mean();
+    for (Operation& operation : operations_) operation.worker = Mean();
+  }
+  if (phase_ == Phase::kPays && alone_seen_ != kNever &&
+      situation.now - alone_seen_ > options_.baseline_after) {
+    phase_ = Phase::kBaseline;
+    baseline_samples_ = 0;
+    // A sixtieth of the time at most goes into that.
+    until_ = situation.now + options_.baseline_after / 60;
+  }
+  if (phase_ == Phase::kBaseline) {
+    if (baseline_samples_ < kMany && situation.now < until_) return OverflowReason::kBaseline;
+    phase_ = Phase::kPays;
+    alone_seen_ = situation.now;
+  }
+  return std::nullopt;
+}
+
+OverflowDecision CheapestOverflow::decide(const OverflowSituation& situation) noexcept {
+  assert(situation.lane < kLanes && situation.width > 0);
+  if (situation.room) return {.path = CallPath::kHere, .reason = OverflowReason::kRoom};
+  if (situation.workers == 0) return {.path = CallPath::kHere, .reason = OverflowReason::kNoWorker};
+  width_ = situation.width;
+  workers_ = situation.workers;
+  if (const auto reason = stays(situation)) return {.path = CallPath::kHere, .reason = *reason};
+  Operation& operation = find(situation.operation, situation.now);
+  if (!operation.alone.known(kFew)) {
+    return {.path = CallPath::kHere, .reason = OverflowReason::kUnmeasured};
+  }
+  // One slow call, the first of a module for instance, must not keep a worker unused for ever.
+  if (situation.now - operation.worker_seen > options_.first_pause) operation.worker = Mean();
+
+  const bool beside = situation.workers_idle < situation.workers;
+  const double service_here =
+      operation.alone.value() * (beside && slowdown_.known(kFew) ? slowdown_.value() : 1);
+  const Mean& all_here = here_[situation.lane];
+  const double here = service_here + static_cast<double>(situation.waiting + 1) /
+                                         static_cast<double>(situation.width) *
+                                         (all_here.known(kFew) ? all_here.value() : service_here);
+  const double service_worker =
+      operation.worker.known(1) ? operation.worker.value()
+                                : operation.alone.value() * (cost_.known(kFew) ? cost_.value() : 1);
+  double worker = service_worker;
+  if (situation.workers_idle == 0) {
+    worker += static_cast<double>(situation.workers_waiting + 1) /
+              static_cast<double>(situation.workers) *
+              (in_workers_.known(kFew) ? in_workers_.value() : service_worker);
+  }
+  operation.to_worker = worker < here * (operation.to_worker ? 1 : 1 - options_.margin);
+  OverflowDecision decision{.here = duration(here), .worker = duration(worker)};
+  if (operation.to_worker) {
+    decision.path = CallPath::kWorker;
+    decision.reason = phase_ == Phase::kTrial ? OverflowReason::kTrial : OverflowReason::kFaster;
+  } else {
+    decision.reason = OverflowReason::kSlower;
+  }
+  return decision;
+}
+
+}  // namespace
+
+std::unique_ptr<OverflowPolicy> make_cheapest_overflow(const OverflowPolicyOptions& options) {
+  return std::make_unique<CheapestOverflow>(options);
+}
+
+}  // namespace streamgate::policies::internal
