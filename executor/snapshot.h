@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,8 @@ struct GateSnapshot {
   std::size_t in_use = 0;
   std::size_t limit = 0;
   std::size_t ceiling = 0;
+  /// As it was measured; nothing where no limits file in force says.
+  std::optional<std::size_t> knee{};
   std::string policy;
 };
 
@@ -91,6 +94,8 @@ struct Snapshot {
   struct Reloads {
     std::uint64_t applied = 0;
     std::uint64_t failed = 0;
+    bool last_failed = false;         ///< The config in effect is older than its file.
+    std::size_t keys_for_restart = 0;  ///< That the last good one found to differ.
   } reloads;
 };
 

@@ -3,6 +3,7 @@
 // <streamgate/executor.h>: everything that a service needs to submit work, under short names.
 #pragma once
 
+#include <streamgate/executor/config_watcher.h>
 #include <streamgate/executor/executor.h>
 #include <streamgate/executor/learned_class.h>
 
@@ -10,6 +11,8 @@ namespace streamgate {
 
 using executor::Classifier;
 using executor::Clock;
+using executor::ConfigWatcher;
+using executor::ConfigWatcherOptions;
 using executor::Drain;
 using executor::DrainReport;
 using executor::Executor;
@@ -20,6 +23,7 @@ using executor::NestedWaitError;
 using executor::Outcome;
 using executor::OutcomeError;
 using executor::Priority;
+using executor::ReloadReport;
 using executor::Result;
 using executor::Snapshot;
 using executor::TaskContext;

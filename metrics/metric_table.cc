@@ -152,6 +152,20 @@ std::vector<Metric> make_table() {
        {"class"},
        "The safe width, which nothing exceeds.",
        [](const Observation& o) { return gates(o, &executor::GateSnapshot::ceiling); }},
+      {"streamgate_gate_knee",
+       kGauge,
+       "permits",
+       {"class"},
+       "The smallest width with the best throughput, of classes for which a limits file in force "
+       "says it.",
+       [](const Observation& o) {
+         Samples samples;
+         for (const OpClass op_class : policies::kAllOpClasses) {
+           const executor::GateSnapshot& gate = o.snapshot.gates[index_of(op_class)];
+           if (gate.knee) samples.push_back(sample({std::string(to_string(op_class))}, *gate.knee));
+         }
+         return samples;
+       }},
       {"streamgate_gate_policy_info",
        kInfo,
        "",
@@ -248,6 +262,19 @@ std::vector<Metric> make_table() {
          return Samples{sample({"applied"}, o.snapshot.reloads.applied),
                         sample({"failed"}, o.snapshot.reloads.failed)};
        }},
+      {"streamgate_config_last_reload_successful",
+       kGauge,
+       "",
+       {},
+       "0 while the config's file, or its limits file, cannot be used and an older config is in "
+       "effect; else 1.",
+       [](const Observation& o) { return one(o.snapshot.reloads.last_failed ? 0 : 1); }},
+      {"streamgate_config_keys_for_restart",
+       kGauge,
+       "keys",
+       {},
+       "Keys that the last good reload found to differ, and that take effect only on a restart.",
+       [](const Observation& o) { return one(o.snapshot.reloads.keys_for_restart); }},
       {"streamgate_build_info",
        kInfo,
        "",

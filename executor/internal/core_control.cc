@@ -180,7 +180,6 @@ std::vector<std::string_view> Core::apply(const policies::Config& config) {
     waiting = policies::changed_keys(config_, config);
     break;
   }
-  reloads_applied_.fetch_add(1, std::memory_order_relaxed);
   after_release();
   return waiting;
 }
@@ -222,6 +221,7 @@ Snapshot Core::snapshot() const {
     gate.in_use = gate_.in_use(op_class);
     gate.limit = gate_.limit(op_class);
     gate.ceiling = gate_.ceiling(op_class);
+    if (const policies::ClassLimits* const known = measured_.find(op_class)) gate.knee = known->knee;
   }
   {
     const std::lock_guard lock(config_mutex_);
@@ -242,7 +242,9 @@ Snapshot Core::snapshot() const {
                     .intra_op_threads = intra_op_threads_,
                     .raised_global_limit = arena_->raised_global_limit()};
   snapshot.reloads = {.applied = reloads_applied_.load(std::memory_order_relaxed),
-                      .failed = reloads_failed_.load(std::memory_order_relaxed)};
+                      .failed = reloads_failed_.load(std::memory_order_relaxed),
+                      .last_failed = last_reload_failed_.load(std::memory_order_relaxed),
+                      .keys_for_restart = keys_for_restart_.load(std::memory_order_relaxed)};
   return snapshot;
 }
 

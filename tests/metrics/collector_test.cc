@@ -84,6 +84,7 @@ TEST(Collector, ValuesAreThoseOfTheSnapshot) {
       {R"(streamgate_gate_in_use{executor="default",class="exclusive"})", 23},
       {R"(streamgate_gate_limit{executor="default",class="kernel"})", 31},
       {R"(streamgate_gate_ceiling{executor="default",class="graph"})", 42},
+      {R"(streamgate_gate_knee{executor="default",class="raw"})", 25},
       {R"(streamgate_gate_policy_info{executor="default",class="graph",policy="p2"})", 1},
       {R"(streamgate_limits_state{executor="default",state="none"})", 0},
       {R"(streamgate_limits_state{executor="default",state="used"})", 0},
@@ -99,6 +100,8 @@ TEST(Collector, ValuesAreThoseOfTheSnapshot) {
       {R"(streamgate_arena_raised_global_limit{executor="default"})", 1},
       {R"(streamgate_config_reloads_total{executor="default",result="applied"})", 81},
       {R"(streamgate_config_reloads_total{executor="default",result="failed"})", 82},
+      {R"(streamgate_config_last_reload_successful{executor="default"})", 0},
+      {R"(streamgate_config_keys_for_restart{executor="default"})", 83},
       {R"(streamgate_task_wait_seconds_sum{executor="default",class="raw"})", 1.5},
       {R"(streamgate_task_run_seconds_sum{executor="default",class="raw"})", 2.5},
   };

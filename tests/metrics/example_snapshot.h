@@ -43,15 +43,19 @@ inline executor::Snapshot example_snapshot() {
     counted.run.sum = nanoseconds(2'500'000'000 + static_cast<std::int64_t>(lane));
   }
   for (std::size_t i = 0; i < policies::kOpClasses; ++i) {
-    snapshot.gates[i] = {
-        .in_use = 20 + i, .limit = 30 + i, .ceiling = 40 + i, .policy = "p" + std::to_string(i)};
+    snapshot.gates[i] = {.in_use = 20 + i,
+                         .limit = 30 + i,
+                         .ceiling = 40 + i,
+                         .policy = "p" + std::to_string(i)};
   }
+  snapshot.gates[0].knee = 25;
   snapshot.queue = {.tasks = 51, .bytes = 52, .max_tasks = 53, .max_bytes = 54};
   snapshot.unknown_operations = 57;
   snapshot.streams = {.slots = 61, .opened = 62, .leased = 63, .exhausted = 64};
   snapshot.arena = {
       .threads = 71, .tickets = 72, .intra_op_threads = 73, .raised_global_limit = true};
-  snapshot.reloads = {.applied = 81, .failed = 82};
+  snapshot.reloads = {
+      .applied = 81, .failed = 82, .last_failed = true, .keys_for_restart = 83};
   return snapshot;
 }
 
