@@ -26,6 +26,9 @@ namespace {
 using policies::index_of;
 using policies::OpClass;
 
+/// Of the table of keys; it lives as long as the program.
+constexpr std::string_view kLimitsFileKey = "limits.file";
+
 std::size_t cores() { return static_cast<std::size_t>(oneapi::tbb::info::default_concurrency()); }
 
 /// Replaces every "the executor decides" by what it decides.
@@ -145,6 +148,12 @@ DrainReport Executor::drain(Drain mode, Clock::time_point deadline) {
 }
 
 std::vector<std::string_view> Executor::apply(const policies::Config& config) {
+  std::vector<std::string_view> for_restart = take_over(config);
+  core_->count_reload(for_restart.size());
+  return for_restart;
+}
+
+std::vector<std::string_view> Executor::take_over(const policies::Config& config) {
   policies::Config wanted = config;
   const policies::Config present = core_->config();
   // An automatic value stays what it was resolved to.
@@ -176,7 +185,15 @@ std::vector<std::string_view> Executor::apply(const policies::Config& config) {
 
 std::vector<std::string_view> Executor::reload(const std::filesystem::path& config_file) {
   try {
-    return apply(policies::load_config(config_file));
+    const policies::Config config = policies::load_config(config_file);
+    // Nor is a limits file taken on trust until the restart that would fail on it.
+    const std::optional<policies::Limits> limits = read_limits(config);
+    std::vector<std::string_view> for_restart = take_over(config);
+    if (config.limits == core_->config().limits && limits != core_->measured().read) {
+      for_restart.push_back(kLimitsFileKey);
+    }
+    core_->count_reload(for_restart.size());
+    return for_restart;
   } catch (...) {
     core_->count_failed_reload();
     throw;

@@ -240,8 +240,10 @@ class Executor {
   /// take effect only on a restart. Throws std::invalid_argument, with nothing changed, for limits
   /// that this executor cannot have.
   std::vector<std::string_view> apply(const policies::Config& config);
-  /// Reads the file and applies it; throws policies::ConfigError, with nothing changed, for a file
-  /// that cannot be used, and counts that.
+  /// Reads the file, and the limits file that it names, and applies it. Limits other than those
+  /// that this executor was built with are for a restart: then "limits.file" is among the names.
+  /// Throws as the constructor, with nothing changed, for a file that cannot be used, and counts
+  /// that. ConfigWatcher does this when a file has changed.
   std::vector<std::string_view> reload(const std::filesystem::path& config_file);
   /// Moves a limit, clamped to 1..ceiling, and returns where it is now.
   std::size_t set_limit(policies::OpClass op_class, std::size_t limit) noexcept;
@@ -255,6 +257,7 @@ class Executor {
   [[nodiscard]] const Classifier& classifier() const noexcept;
 
  private:
+  [[nodiscard]] std::vector<std::string_view> take_over(const policies::Config& config);
   [[nodiscard]] Core& core() noexcept { return *core_; }
   [[nodiscard]] policies::OpClassSet classify(const TaskOptions& options) const noexcept;
   void submit_node(TaskNode& node, const std::stop_token& stop) noexcept;

@@ -159,6 +159,8 @@ struct Snapshot {
   struct Reloads {
     std::uint64_t applied = 0;
     std::uint64_t failed = 0;
+    bool last_failed = false;         ///< The config in effect is older than its file.
+    std::size_t keys_for_restart = 0;  ///< That the last good one found to differ.
   } reloads;
   WorkersSnapshot workers;
 };

@@ -3,6 +3,7 @@
 // <streamgate/executor.h>: everything that a service needs to submit work, under short names.
 #pragma once
 
+#include <streamgate/executor/config_watcher.h>
 #include <streamgate/executor/executor.h>
 #include <streamgate/executor/learned_class.h>
 #include <streamgate/executor/operation.h>
@@ -12,6 +13,8 @@ namespace streamgate {
 using executor::CallOptions;
 using executor::Classifier;
 using executor::Clock;
+using executor::ConfigWatcher;
+using executor::ConfigWatcherOptions;
 using executor::Drain;
 using executor::DrainReport;
 using executor::Executor;
@@ -25,6 +28,7 @@ using executor::Outcome;
 using executor::OutcomeError;
 using executor::Place;
 using executor::Priority;
+using executor::ReloadReport;
 using executor::Repeat;
 using executor::Result;
 using executor::Snapshot;

@@ -120,7 +120,15 @@ class Core final : public WorkSource {
 
   /// Applies the live keys; returns the changed keys that wait for a restart.
   std::vector<std::string_view> apply(const policies::Config& config);
-  void count_failed_reload() noexcept { reloads_failed_.fetch_add(1, std::memory_order_relaxed); }
+  void count_reload(std::size_t keys_for_restart) noexcept {
+    reloads_applied_.fetch_add(1, std::memory_order_relaxed);
+    keys_for_restart_.store(keys_for_restart, std::memory_order_relaxed);
+    last_reload_failed_.store(false, std::memory_order_relaxed);
+  }
+  void count_failed_reload() noexcept {
+    reloads_failed_.fetch_add(1, std::memory_order_relaxed);
+    last_reload_failed_.store(true, std::memory_order_relaxed);
+  }
   std::size_t set_limit(policies::OpClass op_class, std::size_t limit) noexcept;
   [[nodiscard]] policies::Config config() const;
 
@@ -211,6 +219,8 @@ class Core final : public WorkSource {
   std::size_t cores_to_split_;  ///< 0: the threads within a task stay as they are.
   std::atomic<std::uint64_t> reloads_applied_{0};
   std::atomic<std::uint64_t> reloads_failed_{0};
+  std::atomic<std::size_t> keys_for_restart_{0};
+  std::atomic<bool> last_reload_failed_{false};
 
   std::atomic<bool> draining_{false};
   std::atomic<bool> cancel_all_{false};

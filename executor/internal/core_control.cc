@@ -184,7 +184,6 @@ std::vector<std::string_view> Core::apply(const policies::Config& config) {
     waiting = policies::changed_keys(config_, config);
     break;
   }
-  reloads_applied_.fetch_add(1, std::memory_order_relaxed);
   after_release();
   return waiting;
 }
@@ -250,7 +249,9 @@ Snapshot Core::snapshot() const {
                     .intra_op_threads = chosen != 0 ? chosen : intra_op_threads_,
                     .raised_global_limit = arena_->raised_global_limit()};
   snapshot.reloads = {.applied = reloads_applied_.load(std::memory_order_relaxed),
-                      .failed = reloads_failed_.load(std::memory_order_relaxed)};
+                      .failed = reloads_failed_.load(std::memory_order_relaxed),
+                      .last_failed = last_reload_failed_.load(std::memory_order_relaxed),
+                      .keys_for_restart = keys_for_restart_.load(std::memory_order_relaxed)};
   return snapshot;
 }
 

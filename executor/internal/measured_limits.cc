@@ -55,6 +55,7 @@ MeasuredLimits judge(std::optional<policies::Limits> limits, const policies::Con
                      const Backend& backend) {
   MeasuredLimits measured;
   measured.state = {.file = config.limits.file, .needed = backend.needs_limits()};
+  measured.read = limits;
   if (!limits) return measured;
   measured.state.differences = policies::differences(limits->provenance, backend.provenance());
   if (measured.state.differences.empty()) {

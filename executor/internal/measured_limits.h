@@ -19,7 +19,8 @@ namespace streamgate::executor {
 /// Measured limits, and whether they hold here. Plain values.
 struct MeasuredLimits {
   Snapshot::Limits state{};
-  policies::Limits limits{};  ///< Empty unless they are used.
+  policies::Limits limits{};               ///< Empty unless they are used.
+  std::optional<policies::Limits> read{};  ///< What the file said, used or not.
 
   /// What was measured of a class; null when that is not known here.
   [[nodiscard]] const policies::ClassLimits* find(policies::OpClass op_class) const noexcept;

@@ -2,6 +2,7 @@
 //
 // The words around the table of metrics, and the table as Markdown.
 #include <streamgate/executor/snapshot.h>
+#include <streamgate/metrics/internal/metric_questions.h>
 #include <streamgate/metrics/internal/metrics_markdown.h>
 #include <streamgate/metrics/metric_table.h>
 
@@ -47,16 +48,23 @@ constexpr std::string_view kAfterBounds = R"( in 1-2.5-5 steps.
 
 | question | query |
 |---|---|
-| How many tasks end well, a second? | `sum by (executor, class) (rate(streamgate_tasks_total{outcome="ok"}[1m]))` |
-| What becomes of the others? | `sum by (outcome, reason) (rate(streamgate_tasks_total{outcome!="ok"}[5m]))` |
-| How long do all but one in 100 tasks wait, at most? | `histogram_quantile(0.99, sum by (class, le) (rate(streamgate_task_wait_seconds_bucket[5m])))` |
-| Is the gate the bottleneck? | `streamgate_gate_in_use / streamgate_gate_limit` |
-| Is the policy held down by the safe width? | `streamgate_gate_limit == streamgate_gate_ceiling` |
-| How full is the queue? | `streamgate_queue_tasks / streamgate_queue_max_tasks` |
-| Has a reload failed? | `increase(streamgate_config_reloads_total{result="failed"}[1h]) > 0` |
 )";
 
-std::string code(std::string_view text) { return "`" + std::string(text) + "`"; }
+constexpr std::string_view kRulesAndDashboard = R"(
+## Rules, alerts and a dashboard
+
+`metrics/prometheus/streamgate.rules.yml` (installed under `share/streamgate`) has recording rules and
+alerts for a saturated gate, a growing wait, a full queue, workers that die, a failed reload, limits of
+another build and quarantine; name it under `rule_files` of Prometheus. `metrics/grafana/streamgate.json`
+is a dashboard for Grafana: Dashboards, Import, this file. Both are tested: `promtool` checks and plays the
+rules, and a Prometheus that scrapes an executor under load is asked every query of the table above, of
+the rules and of the dashboard's panels (`tests/prometheus`).
+)";
+
+std::string code(std::string_view text) {
+  std::string quoted(1, '`');
+  return quoted.append(text).append(1, '`');
+}
 
 std::string row(const Metric& metric) {
   std::string labels;
@@ -78,6 +86,10 @@ std::string metrics_markdown() {
   text += kAfter;
   text += "1 us to " + std::to_string(bounds.back().count() / 1'000'000'000) + " s";
   text += kAfterBounds;
+  for (const MetricQuestion& each : kMetricQuestions) {
+    text += "| " + std::string(each.question) + " | " + code(each.query) + " |\n";
+  }
+  text += kRulesAndDashboard;
   return text;
 }
 

@@ -123,6 +123,8 @@ TEST(Collector, ValuesAreThoseOfTheSnapshot) {
       {R"(streamgate_worker_moved_bytes_total{executor="default",direction="received"})", 120},
       {R"(streamgate_config_reloads_total{executor="default",result="applied"})", 81},
       {R"(streamgate_config_reloads_total{executor="default",result="failed"})", 82},
+      {R"(streamgate_config_last_reload_successful{executor="default"})", 0},
+      {R"(streamgate_config_keys_for_restart{executor="default"})", 83},
       {R"(streamgate_task_wait_seconds_sum{executor="default",class="raw"})", 1.5},
       {R"(streamgate_task_run_seconds_sum{executor="default",class="raw"})", 2.5},
   };

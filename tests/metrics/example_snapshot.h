@@ -43,8 +43,10 @@ inline executor::Snapshot example_snapshot() {
     counted.run.sum = nanoseconds(2'500'000'000 + static_cast<std::int64_t>(lane));
   }
   for (std::size_t i = 0; i < policies::kOpClasses; ++i) {
-    snapshot.gates[i] = {
-        .in_use = 20 + i, .limit = 30 + i, .ceiling = 40 + i, .policy = "p" + std::to_string(i)};
+    snapshot.gates[i] = {.in_use = 20 + i,
+                         .limit = 30 + i,
+                         .ceiling = 40 + i,
+                         .policy = "p" + std::to_string(i)};
   }
   executor::GateSnapshot& watched = snapshot.gates[2];
   watched.enforced = false;
@@ -56,7 +58,8 @@ inline executor::Snapshot example_snapshot() {
   snapshot.streams = {.slots = 61, .opened = 62, .leased = 63, .exhausted = 64};
   snapshot.arena = {
       .threads = 71, .tickets = 72, .intra_op_threads = 73, .raised_global_limit = true};
-  snapshot.reloads = {.applied = 81, .failed = 82};
+  snapshot.reloads = {
+      .applied = 81, .failed = 82, .last_failed = true, .keys_for_restart = 83};
   executor::WorkersSnapshot& workers = snapshot.workers;
   workers.states = {91, 92, 93, 94};
   for (std::size_t i = 0; i < workers.exits.size(); ++i) workers.exits[i] = 110 + i;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A folder for the files of one test.
+// A folder for the files of one test, and the ways in which people and tools put files in it.
 #pragma once
 
 #include <stdlib.h>
@@ -30,6 +30,9 @@ class TemporaryFolder {
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
+  [[nodiscard]] std::filesystem::path operator/(std::string_view name) const {
+    return path_ / name;
+  }
 
   /// Writes a file, making the folders in between, and returns its path.
   std::filesystem::path write(const std::filesystem::path& name, std::string_view content) const {
@@ -44,5 +47,17 @@ class TemporaryFolder {
  private:
   std::filesystem::path path_;
 };
+
+/// As echo does: over what is there.
+inline void write_in_place(const std::filesystem::path& file, std::string_view text) {
+  std::ofstream(file, std::ios::trunc | std::ios::binary) << text;
+}
+
+/// As editors and package managers do: a new file beside it, renamed.
+inline void write_by_rename(const std::filesystem::path& file, std::string_view text) {
+  const std::filesystem::path beside = file.string() + ".new";
+  write_in_place(beside, text);
+  std::filesystem::rename(beside, file);
+}
 
 }  // namespace streamgate::testing
