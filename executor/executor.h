@@ -94,11 +94,9 @@ class SubmittedTask final : public StateOf<T>, public TaskNode {
         callable_(std::in_place, std::forward<G>(callable)) {}
 
   Outcome invoke(TaskContext& context) noexcept override {
-    const Outcome result =
-        this->keep([&]() -> decltype(auto) { return call(*callable_, context); });
-    // What the callable owns ends with the task, not with the last future.
-    callable_.reset();
-    return result;
+    // What the callable owns ends with the task, in publish: not here, as the device may not be done
+    // with the tensors in it, nor with the last future.
+    return this->keep([&]() -> decltype(auto) { return call(*callable_, context); });
   }
   void fail(std::exception_ptr error) noexcept override { this->keep_error(std::move(error)); }
   [[nodiscard]] Waiter* publish(Outcome result) noexcept override {

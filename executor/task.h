@@ -131,7 +131,7 @@ class TaskNode : public QueueLinks, public StreamDone {
   virtual Outcome invoke(TaskContext& context) noexcept = 0;
   /// Keeps an exception of the executor's own as the task's, for Outcome::kFailed.
   virtual void fail(std::exception_ptr error) noexcept = 0;
-  /// Publishes the outcome; for one that invoke did not return, it destroys the callable first.
+  /// Publishes the outcome; before that it destroys the callable.
   /// The node may be gone when this returns. Returns whom the caller is to tell of it, or null.
   [[nodiscard]] virtual Waiter* publish(Outcome outcome) noexcept = 0;
   /// For Door::kRun: wakes the caller, who runs the task with the permit and the lease given.

@@ -84,6 +84,13 @@ struct Config {
 
     bool operator==(const Mps&) const = default;
   } mps;
+  struct Cuda {
+    std::size_t device = 0;
+    /// What libtorch's threads may do beside a capture; never global, which forbids raw work.
+    std::string capture_mode = "thread_local";
+
+    bool operator==(const Cuda&) const = default;
+  } cuda;
   struct OpTable {
     std::string file;  ///< On top of the shipped table; empty: none.
 

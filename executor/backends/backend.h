@@ -10,6 +10,9 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <limits>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -20,6 +23,8 @@ namespace streamgate::executor {
 using StreamIndex = std::size_t;
 
 using policies::Provenance;
+
+enum class Priority : std::uint8_t;  // task.h
 
 /// Told, once, that the work encoded on a stream is done. Called on any thread, perhaps one of the
 /// driver's: an implementation must not call the device and must not throw.
@@ -37,8 +42,8 @@ enum class Progress : std::uint8_t { kDone, kPending };
 ///
 /// Thread-safety: as said at each function; distinct streams may be used from distinct threads.
 /// Ownership: the executor owns the backend and outlives every call. Blocking: only where said.
-/// Failure: initialise, open_stream and require_usable throw std::runtime_error that says what and
-/// the remedy; nothing else throws.
+/// Failure: initialise, open_stream, require_usable and prepare throw std::runtime_error that says
+/// what and the remedy; nothing else throws.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -64,17 +69,24 @@ class Backend {
   /// when there are no limits.
   [[nodiscard]] virtual bool needs_limits() const noexcept { return !shares_cores(); }
 
-  /// How many raw tasks at once to start from where nobody has said or measured it, for a backend
-  /// that shares the cores.
+  /// How many raw tasks at once to start from where nobody has said or measured it.
   [[nodiscard]] virtual std::size_t first_width(std::size_t threads,
                                                 std::size_t intra_op_threads) const noexcept {
     static_cast<void>(intra_op_threads);
-    return threads;
+    return shares_cores() ? threads : kAnyWidth;
   }
 
   /// For a backend that shares the cores: tasks that start from now on have so many threads within
   /// them. Called from any thread.
   virtual void set_intra_op_threads(std::size_t threads) noexcept { static_cast<void>(threads); }
+
+  /// The most tasks of a class at once that libtorch allows here by its own rules, whatever was
+  /// measured: a width that is forbidden and survived was survived by luck.
+  [[nodiscard]] virtual std::size_t widest(policies::OpClass op_class) const noexcept {
+    static_cast<void>(op_class);
+    return kAnyWidth;
+  }
+  static constexpr std::size_t kAnyWidth = std::numeric_limits<std::size_t>::max();
 
   /// Called on a worker of the arena when it joins and when it leaves.
   virtual void bind_worker() noexcept = 0;
@@ -88,6 +100,13 @@ class Backend {
   /// any more, as in a forked child.
   virtual void require_usable(StreamIndex stream) { static_cast<void>(stream); }
 
+  /// Called after require_usable and before enter, by the same thread: the task's priority, for a
+  /// device that has more than one.
+  virtual void prepare(StreamIndex stream, Priority priority) {
+    static_cast<void>(stream);
+    static_cast<void>(priority);
+  }
+
   /// Makes the stream current on the calling thread, and takes that back. `on_worker` says that
   /// bind_worker has been called on this thread. Calls come in pairs on one thread and may nest.
   enum class Thread : std::uint8_t { kWorker, kCaller };
@@ -98,6 +117,13 @@ class Backend {
   /// once, when it has; it must live until then.
   [[nodiscard]] virtual Progress notify_when_done(StreamIndex stream,
                                                   StreamDone& done) noexcept = 0;
+
+  /// Asked once a task when its work on the stream has ended: what the device died of, and null for
+  /// one that lives. A task that ended well on a dead device has failed.
+  [[nodiscard]] virtual std::exception_ptr failure(StreamIndex stream) const noexcept {
+    static_cast<void>(stream);
+    return nullptr;
+  }
 
   /// Waits until the stream is idle; false when the deadline came first.
   [[nodiscard]] virtual bool synchronize(

@@ -2,6 +2,7 @@
 //
 // The backends of this build, by name.
 #include <streamgate/executor/backends/cpu.h>
+#include <streamgate/executor/backends/cuda.h>
 #include <streamgate/executor/backends/emulator.h>
 #include <streamgate/executor/backends/inline.h>
 #include <streamgate/executor/backends/mps.h>
@@ -20,6 +21,9 @@ struct Entry {
 constexpr Entry kEntries[] = {
 #if STREAMGATE_WITH_TORCH
     {"cpu", [](const policies::Config&) { return make_cpu_backend(); }},
+#endif
+#if STREAMGATE_WITH_CUDA
+    {"cuda", [](const policies::Config& config) { return make_cuda_backend(config); }},
 #endif
     {"emulator", [](const policies::Config& config) { return make_emulator_backend(config); }},
 #if STREAMGATE_MPS_TIER != 0

@@ -454,6 +454,7 @@ Progress Core::execute(TaskNode& node, Backend::Thread thread, Clock::time_point
       streams_.mark_opened(node.stream);
     }
     backend_->require_usable(node.stream);
+    backend_->prepare(node.stream, node.priority);
   } catch (...) {
     node.fail(std::current_exception());
     node.outcome = Outcome::kFailed;
@@ -487,11 +488,21 @@ void Core::give_back(const TaskNode& node) noexcept {
   gate_.release(classes);
 }
 
+/// What the task's callable could not see: the device may have died of what it encoded.
+void Core::judge(TaskNode& node) const noexcept {
+  if (node.outcome != Outcome::kOk) return;
+  if (std::exception_ptr error = backend_->failure(node.stream)) {
+    node.fail(std::move(error));
+    node.outcome = Outcome::kFailed;
+  }
+}
+
 Clock::time_point Core::settle(TaskNode& node) noexcept {
   Clock::time_point now = node.started;
   if (node.outcome == Outcome::kExpired) {
     recorder_.ended_waiting(node.classes.lane(), Outcome::kExpired);
   } else {
+    judge(node);
     now = Clock::now();
     const auto wait = node.started - node.submitted;
     const auto run = now - node.started;
@@ -554,6 +565,7 @@ Outcome Core::run_nested(TaskNode& node, TaskNode& outer) noexcept {
   node.outcome = call(node, context);
   running_task = &outer;
   static_cast<void>(backend_->synchronize(node.stream, kNever));
+  judge(node);
   recorder_.ran(node.stream, node.classes.lane(), node.outcome, node.started - node.submitted,
                 Clock::now() - node.started);
   end_nested_wait(outer);

@@ -172,6 +172,7 @@ class Core final : public WorkSource {
                                  Clock::time_point now) noexcept;
   [[nodiscard]] Outcome invoke(TaskNode& node, Backend::Thread thread) noexcept;
   [[nodiscard]] Outcome call(TaskNode& node, TaskContext& context) const noexcept;
+  void judge(TaskNode& node) const noexcept;
   [[nodiscard]] Clock::time_point settle(TaskNode& node) noexcept;
   void publish(TaskNode& node) noexcept { Waiter::tell(publish_untold(node)); }
   [[nodiscard]] static Waiter* publish_untold(TaskNode& node) noexcept;

@@ -20,7 +20,7 @@ std::string key(OpClass op_class, std::string_view leaf) {
 /// Where a limit starts that neither config nor probe has said.
 std::size_t first_limit(OpClass op_class, const policies::Config& config, std::size_t ceiling,
                         const Backend& backend) {
-  if (op_class != OpClass::kRaw || !backend.shares_cores()) return ceiling;
+  if (op_class != OpClass::kRaw) return ceiling;
   const std::size_t width =
       backend.first_width(config.executor.threads, config.executor.intra_op_threads);
   return std::min(width, ceiling);
@@ -117,6 +117,8 @@ void resolve_gates(policies::Config& config, const MeasuredLimits& measured, std
       // a width that nobody measured is not assumed.
       gate.ceiling = op_class == OpClass::kRaw ? std::max<std::size_t>(streams, gate.limit) : 1;
     }
+    // Silently where it was measured, as the file is right in what it says.
+    gate.ceiling = std::min(gate.ceiling, backend.widest(op_class));
     if (gate.limit == 0) {
       gate.limit = known != nullptr && known->knee
                        ? std::min(*known->knee, gate.ceiling)

@@ -3,6 +3,9 @@
 // The backends that can be probed, by name.
 #include <streamgate/executor/probe/workload.h>
 
+#if STREAMGATE_WITH_CUDA
+#include <streamgate/executor/probe/workloads/cuda.h>
+#endif
 #include <streamgate/executor/probe/workloads/emulator.h>
 #include <streamgate/executor/probe/workloads/libtorch.h>
 #include <streamgate/policies/shipped_fault_models.h>
@@ -23,10 +26,17 @@ struct Entry {
 };
 
 constexpr std::string_view kEmulator = "emulator";
+[[maybe_unused]] constexpr std::string_view kCuda = "cuda";
 
 constexpr Entry kEntries[] = {
 #if STREAMGATE_WITH_TORCH
     {"cpu", [](const WorkloadOptions&) { return make_cpu_workload(); }},
+#endif
+#if STREAMGATE_WITH_CUDA
+    {kCuda,
+     [](const WorkloadOptions& options) {
+       return make_cuda_workload(capture_mode_of(options.capture_mode));
+     }},
 #endif
     {kEmulator,
      [](const WorkloadOptions& options) {
@@ -54,6 +64,9 @@ void check_workload(const WorkloadOptions& options) {
     static_cast<void>(fault_model_of(options));
   } else if (!options.fault_model.empty()) {
     throw std::invalid_argument("a fault model is for the backend emulator only");
+  }
+  if (options.capture_mode != WorkloadOptions{}.capture_mode && options.backend != kCuda) {
+    throw std::invalid_argument("a capture mode is for the backend cuda only");
   }
 }
 

@@ -73,6 +73,7 @@ class Workload {
 struct WorkloadOptions {
   std::string backend = "cpu";
   std::string fault_model{};  ///< For the emulator: a shipped name or a file; empty: never fails.
+  std::string capture_mode = "thread_local";  ///< For cuda: also "relaxed", and "global", which dies.
 };
 
 /// Throws what make_workload would throw, and touches no device.

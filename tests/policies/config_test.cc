@@ -93,6 +93,8 @@ const std::map<std::string_view, std::string>& other_values() {
       {"emulator.fault_model", "\"seeds-nograph\""},
       {"emulator.libtorch", "\"2.12\""},
       {"mps.force_graph_path", "true"},
+      {"cuda.device", "1"},
+      {"cuda.capture_mode", "\"relaxed\""},
       {"op_table.file", "\"ops.toml\""},
       {"overflow.policy", "\"when_full\""},
       {"overflow.workers", "4"},
@@ -159,6 +161,9 @@ fault_model = "hanging"
 libtorch = "2.13"
 [mps]
 force_graph_path = true
+[cuda]
+device = 63
+capture_mode = "relaxed"
 [op_table]
 file = "o.toml"
 [metrics]
@@ -184,6 +189,7 @@ port = 65535
   EXPECT_EQ(config.emulator.fault_model, "hanging");
   EXPECT_EQ(config.emulator.libtorch, "2.13");
   EXPECT_TRUE(config.mps.force_graph_path);
+  EXPECT_EQ(config.cuda, (Config::Cuda{.device = 63, .capture_mode = "relaxed"}));
   EXPECT_EQ(config.op_table.file, "o.toml");
   EXPECT_EQ(config.metrics, (Config::Metrics{.enabled = false, .address = "::1", .port = 65'535}));
 }
@@ -315,7 +321,7 @@ TEST(Config, KeyInTheWrongSectionIsSentToItsOwn) {
   EXPECT_TRUE(
       contains(error_of("max_tasks = 5"),
                "sg.toml:1: max_tasks is not a known key; did you mean queue.max_tasks? "
-               "Known sections: executor, queue, gate, limits, emulator, mps, op_table, metrics"));
+               "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, metrics"));
   EXPECT_TRUE(contains(error_of("[executor]\nmax_bytes = 5"), "did you mean queue.max_bytes?"));
   EXPECT_TRUE(contains(error_of("[gate]\nlimit = 5"),
                        "sg.toml:2: gate.limit is not a known key; did you mean gate.raw.limit? "
@@ -331,13 +337,13 @@ TEST(Config, KeysMatchLetterForLetter) {
 TEST(Config, UnknownSectionIsNamedOnceWithTheNearestOne) {
   EXPECT_EQ(error_of("\n[queu]\nmax_tasks = 5\ncolour = 1\n"),
             "sg.toml:2: [queu] is not a known section; did you mean [queue]? "
-            "Known sections: executor, queue, gate, limits, emulator, mps, op_table, metrics");
+            "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, metrics");
   EXPECT_EQ(error_of("[gate.grph]\nlimit = 5\n"),
             "sg.toml:1: [gate.grph] is not a known section; did you mean [gate.graph]? "
             "Known keys of [gate]: raw, kernel, graph, exclusive");
   EXPECT_EQ(error_of("[[logging]]\nlevel = 5\n"),
             "sg.toml:1: [logging] is not a known section. "
-            "Known sections: executor, queue, gate, limits, emulator, mps, op_table, metrics");
+            "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, metrics");
 }
 
 TEST(Config, SectionNameUsedAsAValueIsNamed) {
@@ -541,23 +547,28 @@ TEST(Config, FileWithoutEndIsRefused) {
 TEST(ConfigKeys, EveryFieldOfConfigHasItsRow) {
   // A new field does not compile here until it is counted, and fails until it has its row.
   const Config config;
-  const auto& [executor, queue, gates, limits, emulator, mps, op_table, metrics] = config;
-  const auto& [backend, threads, intra_op_threads, adapt, allow, streams, drain] =
-      executor;
+  const auto& [executor, queue, gates, limits, emulator, mps, cuda, op_table, overflow, metrics] =
+      config;
+  const auto& [backend, threads, intra_op_threads, adapt, allow, streams, drain] = executor;
   const auto& [max_tasks, max_bytes, when_full] = queue;
   const auto& [policy, limit, ceiling, shadow, latency, delay] = gates[0];
   const auto& [limits_file] = limits;
   const auto& [fault_model, libtorch] = emulator;
   const auto& [force_graph_path] = mps;
+  const auto& [cuda_device, capture_mode] = cuda;
   const auto& [op_table_file] = op_table;
+  const auto& [overflow_policy, workers, min_workers, command, worker_threads, arena, run_timeout,
+               hang_timeout, idle_timeout, attempts, quarantine_after, calls, growth] = overflow;
   const auto& [enabled, address, port] = metrics;
-  const std::size_t fields = 7 + 3 + 6 * kOpClasses + 5 + 3;
+  const std::size_t fields = 7 + 3 + 6 * kOpClasses + 5 + 2 + 13 + 3;
   EXPECT_EQ(config_keys().size(), fields);
   (void)backend, (void)threads, (void)intra_op_threads, (void)allow, (void)streams, (void)drain;
   (void)max_tasks, (void)max_bytes, (void)when_full, (void)enabled, (void)address, (void)port;
   (void)policy, (void)limit, (void)ceiling, (void)limits_file, (void)fault_model, (void)libtorch;
-  (void)force_graph_path, (void)op_table_file, (void)adapt;
-  (void)shadow, (void)latency, (void)delay;
+  (void)force_graph_path, (void)op_table_file, (void)cuda_device, (void)capture_mode, (void)adapt;
+  (void)shadow, (void)latency, (void)delay, (void)overflow_policy, (void)workers, (void)min_workers;
+  (void)command, (void)worker_threads, (void)arena, (void)run_timeout, (void)hang_timeout;
+  (void)idle_timeout, (void)attempts, (void)quarantine_after, (void)calls, (void)growth;
 }
 
 TEST(ConfigKeys, NamesAreUniqueAndEveryRowIsDocumented) {

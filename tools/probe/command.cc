@@ -84,7 +84,8 @@ int run(const Options& options) {
   const Interrupt interrupt;
   probe::ChildRunner runner(
       {.arguments = {"probe-trial", "--backend", options.workload.backend, "--fault-model",
-                     options.workload.fault_model},
+                     options.workload.fault_model, "--capture-mode",
+                     options.workload.capture_mode},
        .stop = &interrupt.requested(),
        .on_progress = [&](const probe::Stage& stage, std::uint64_t operations) {
          progress.on_progress(stage, operations);
@@ -142,6 +143,12 @@ void add_probe(CLI::App& app, Action& chosen) {
       ->add_option("--fault-model", options->workload.fault_model,
                    "For the emulator: a shipped fault model's name, or a file (TOML)")
       ->type_name("NAME|FILE");
+  command
+      ->add_option("--capture-mode", options->workload.capture_mode,
+                   "For cuda: global, thread_local or relaxed, in which graphs are captured")
+      ->type_name("MODE")
+      ->check(CLI::IsMember({"global", "thread_local", "relaxed"}))
+      ->capture_default_str();
   command->add_option("--max-threads", options->max_threads, "The largest width to try")
       ->type_name("N")
       ->check(width_range)

@@ -40,6 +40,7 @@ void add_probe_trial(CLI::App& app, Action& chosen) {
   auto options = std::make_shared<Options>();
   command->add_option("--backend", options->workload.backend, "The backend")->required();
   command->add_option("--fault-model", options->workload.fault_model, "Of the emulator");
+  command->add_option("--capture-mode", options->workload.capture_mode, "Of cuda");
   command
       ->add_option("--stage", options->stages,
                    "CLASS:WIDTH[+CLASS:WIDTH]/hammer|pace[/operations=N][/at-most-ms=N][/batch=N]"

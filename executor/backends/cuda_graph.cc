@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Capture and replay on CUDA's own functions and libtorch's allocator, not at::cuda::CUDAGraph: that
+// one leaves the allocator in capture when a capture fails (capture_end throws before it ends the
+// pool, 2.6 and 2.11), and it makes generators take part, whose state all graphs then share. Without
+// that, an operation that draws random numbers refuses to be captured, which is what is wanted.
+#include <streamgate/executor/backends/cuda_graph.h>
+
+#include <streamgate/executor/internal/cuda_device.h>
+#include <streamgate/executor/internal/pause.h>
+
+#include <ATen/Functions.h>
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <atomic>
+#include <cstring>
+#include <string>
+#include <utility>
+
+namespace streamgate::executor {
+namespace {
+
+namespace allocator = c10::cuda::CUDACachingAllocator;
+using cuda::Process;
+
+cudaStreamCaptureMode to_cuda(CaptureMode mode) {
+  switch (mode) {
+    case CaptureMode::kGlobal:
+      return cudaStreamCaptureModeGlobal;
+    case CaptureMode::kThreadLocal:
+      return cudaStreamCaptureModeThreadLocal;
+    case CaptureMode::kRelaxed:
+      break;
+  }
+  return cudaStreamCaptureModeRelaxed;
+}
+
+cudaStream_t current_stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
+
+/// Waits on this thread, which has nothing else to do. Throws c10::Error of a lost device.
+void wait_idle(cudaStream_t stream) {
+  for (;;) {
+    const cudaError_t state = cudaStreamQuery(stream);
+    if (state == cudaSuccess) return;
+    if (state != cudaErrorNotReady) C10_CUDA_CHECK(state);
+    pause();
+  }
+}
+
+at::TensorOptions pinned(const at::Tensor& like) {
+  return at::TensorOptions().dtype(like.dtype()).device(at::kCPU).pinned_memory(true);
+}
+
+/// Whether its elements are one run of bytes, so that like may be copied to like as such.
+bool is_one_run(const at::Tensor& tensor) { return tensor.is_non_overlapping_and_dense(); }
+
+std::string first_line(const char* what) {
+  const std::string text = what;
+  return text.substr(0, text.find('\n'));
+}
+
+// ---- one capture ----
+
+/// The number of the capture that a stream takes part in, or 0.
+unsigned long long capture_of(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  unsigned long long number = 0;
+  const bool active = cudaStreamGetCaptureInfo(stream, &status, &number) == cudaSuccess &&
+                      status == cudaStreamCaptureStatusActive;
+  return active ? number : 0;
+}
+
+/// The allocator's pool of one graph. While it is open, what is allocated on streams that take part
+/// in the graph's capture comes from it.
+class Pool {
+ public:
+  explicit Pool(c10::DeviceIndex device) : device_(device) {
+    // Open before the capture begins, as libtorch has it: what is let go of in between must not be
+    // marked by an event, which a capturing stream would refuse.
+    allocator::beginAllocateToPool(device_, id_, [this](cudaStream_t stream) {
+      const unsigned long long capture = capture_.load();
+      return capture != 0 && capture_of(stream) == capture;
+    });
+  }
+  ~Pool() {
+    close();
+    if (Process::instance().refusal() == nullptr) allocator::releasePool(device_, id_);
+  }
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  void serve(cudaStream_t stream) { capture_ = capture_of(stream); }
+  void close() {
+    if (!std::exchange(open_, false)) return;
+    allocator::endAllocateToPool(device_, id_);
+  }
+  /// Looks at all that the allocator has: some milliseconds of a large heap.
+  [[nodiscard]] std::size_t bytes() const {
+    std::size_t sum = 0;
+    for (const auto& segment : allocator::snapshot().segments) {
+      if (segment.owner_private_pool_id == id_) sum += segment.total_size;
+    }
+    return sum;
+  }
+
+ private:
+  c10::DeviceIndex device_;
+  at::cuda::MempoolId_t id_ = at::cuda::graph_pool_handle();
+  std::atomic<unsigned long long> capture_{0};
+  bool open_ = true;
+};
+
+/// From begin to end of one capture on a stream. An end must come whatever is thrown in between, or
+/// the stream is of no use to anybody.
+class Capture {
+ public:
+  Capture(cudaStream_t stream, CaptureMode mode) : stream_(stream) {
+    C10_CUDA_CHECK(cudaStreamBeginCapture(stream, to_cuda(mode)));
+  }
+  ~Capture() {
+    if (ended_) return;
+    static_cast<void>(cudaStreamEndCapture(stream_, &graph_));
+    destroy();
+    static_cast<void>(cudaGetLastError());
+  }
+  Capture(const Capture&) = delete;
+  Capture& operator=(const Capture&) = delete;
+
+  /// Throws NotCapturable where something in between was not allowed.
+  [[nodiscard]] cudaGraphExec_t end() {
+    ended_ = true;
+    const cudaError_t state = cudaStreamEndCapture(stream_, &graph_);
+    if (state != cudaSuccess) {
+      static_cast<void>(cudaGetLastError());
+      destroy();
+      throw NotCapturable("CUDA could not capture it: " + cuda::words_of(state));
+    }
+    // As libtorch instantiates its own: what cudaMallocAsync gave out in the graph is freed at the
+    // next launch, and a kernel keeps the priority of the stream that it was captured on.
+    cudaGraphExec_t executable = nullptr;
+    const cudaError_t made = cudaGraphInstantiateWithFlags(
+        &executable, graph_,
+        cudaGraphInstantiateFlagAutoFreeOnLaunch | cudaGraphInstantiateFlagUseNodePriority);
+    destroy();
+    C10_CUDA_CHECK(made);
+    return executable;
+  }
+
+ private:
+  void destroy() {
+    if (graph_ != nullptr) static_cast<void>(cudaGraphDestroy(std::exchange(graph_, nullptr)));
+  }
+
+  cudaStream_t stream_;
+  cudaGraph_t graph_ = nullptr;
+  bool ended_ = false;
+};
+
+// ---- a captured call ----
+
+class CudaCapturedGraph final : public CapturedGraph {
+ public:
+  CudaCapturedGraph(c10::DeviceIndex device, CaptureMode mode, const GraphFunction& function,
+                    const Tensors& inputs, const Tensors& eager_outputs, GraphResults results)
+      : stream_(current_stream()), results_(results) {
+    make_inputs(device, inputs);
+    if (results == GraphResults::kHost) {
+      for (const at::Tensor& output : eager_outputs) {
+        host_outputs_.push_back(at::empty(output.sizes(), pinned(output)));
+      }
+    }
+    std::vector<std::int64_t> versions;
+    for (const at::Tensor& input : inputs_) versions.push_back(input._version());
+    pool_ = std::make_unique<Pool>(device);
+    {
+      Capture capture(stream_, mode);
+      pool_->serve(stream_);
+      for (std::size_t i = 0; i < inputs_.size(); ++i) {
+        if (host_inputs_[i].defined()) copy(inputs_[i], host_inputs_[i]);
+      }
+      outputs_ = function(inputs_);
+      check(eager_outputs);
+      for (at::Tensor& output : outputs_) {
+        // A view with holes or repetitions cannot be handed out as one run of bytes.
+        if (results == GraphResults::kHost || !is_one_run(output)) output = output.contiguous();
+      }
+      for (std::size_t i = 0; i < host_outputs_.size(); ++i) copy(host_outputs_[i], outputs_[i]);
+      executable_ = capture.end();
+    }
+    pool_->close();
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      if (inputs_[i]._version() != versions[i]) {
+        give_up();
+        throw NotCapturable("it changes its input " + std::to_string(i));
+      }
+    }
+    // Now, and not at the first replay, somebody may wait for the graph to come to the device.
+    static_cast<void>(cudaGraphUpload(executable_, stream_));
+    bytes_ = pool_->bytes();
+    for (const at::Tensor& input : inputs_) bytes_ += input.nbytes();
+  }
+
+  ~CudaCapturedGraph() override { give_up(); }
+  CudaCapturedGraph(const CudaCapturedGraph&) = delete;
+  CudaCapturedGraph& operator=(const CudaCapturedGraph&) = delete;
+
+  Tensors replay(const Tensors& inputs) override {
+    stream_ = current_stream();
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      if (!host_inputs_[i].defined()) {
+        copy(inputs_[i], inputs[i]);
+      } else if (inputs[i].is_contiguous()) {
+        std::memcpy(host_inputs_[i].data_ptr(), inputs[i].data_ptr(), inputs[i].nbytes());
+      } else {
+        host_inputs_[i].copy_(inputs[i]);
+      }
+    }
+    C10_CUDA_CHECK(cudaGraphLaunch(executable_, stream_));
+    Tensors given;
+    given.reserve(outputs_.size());
+    if (results_ == GraphResults::kHost) {
+      wait_idle(stream_);
+      for (const at::Tensor& output : host_outputs_) {
+        given.push_back(at::empty(output.sizes(), output.options().pinned_memory(false)));
+        std::memcpy(given.back().data_ptr(), output.data_ptr(), output.nbytes());
+      }
+    } else {
+      for (const at::Tensor& output : outputs_) {
+        given.push_back(at::empty_strided(output.sizes(), output.strides(), output.options()));
+        copy(given.back(), output);
+      }
+    }
+    return given;
+  }
+
+  std::size_t bytes() const noexcept override { return bytes_; }
+
+ private:
+  void make_inputs(c10::DeviceIndex device, const Tensors& inputs) {
+    // Such as have a version, by which a change is noticed.
+    const c10::InferenceMode no_inference(false);
+    for (const at::Tensor& input : inputs) {
+      const bool is_here = input.is_cuda() && input.device().index() == device;
+      if (!is_here && !input.is_cpu()) throw NotCapturable("an input is on another device");
+      const auto options = at::TensorOptions().dtype(input.dtype()).device(at::kCUDA, device);
+      host_inputs_.push_back(is_here ? at::Tensor() : at::empty(input.sizes(), pinned(input)));
+      inputs_.push_back(is_here && is_one_run(input)
+                            ? at::empty_strided(input.sizes(), input.strides(), options)
+                            : at::empty(input.sizes(), options));
+      inputs_.back().copy_(input);
+    }
+  }
+
+  /// What the capture returned must be what the call returned.
+  void check(const Tensors& eager_outputs) const {
+    if (outputs_.size() != eager_outputs.size()) {
+      throw NotCapturable("it returns another number of results each time");
+    }
+    for (std::size_t i = 0; i < outputs_.size(); ++i) {
+      const at::Tensor& output = outputs_[i];
+      if (!output.defined() || !output.is_cuda() || output.layout() != at::kStrided) {
+        throw NotCapturable("its result " + std::to_string(i) + " is no dense tensor on the device");
+      }
+      if (output.sizes() != eager_outputs[i].sizes() ||
+          output.scalar_type() != eager_outputs[i].scalar_type()) {
+        throw NotCapturable("its result " + std::to_string(i) + " has another shape each time");
+      }
+    }
+  }
+
+  /// Bytes where they are one run on both sides, which is one call of the driver; else libtorch's.
+  void copy(const at::Tensor& to, const at::Tensor& from) const {
+    if (is_one_run(from) && from.strides() == to.strides() && !from.is_conj() && !from.is_neg()) {
+      C10_CUDA_CHECK(cudaMemcpyAsync(to.data_ptr(), from.data_ptr(), from.nbytes(),
+                                     cudaMemcpyDefault, stream_));
+    } else {
+      to.copy_(from, /*non_blocking=*/true);
+    }
+  }
+
+  void give_up() noexcept {
+    if (Process::instance().refusal() != nullptr || Process::instance().lost()) {
+      // Whoever frees device memory now calls CUDA.
+      for (at::Tensor& tensor : outputs_) static_cast<void>(tensor.unsafeReleaseTensorImpl());
+      for (at::Tensor& tensor : inputs_) static_cast<void>(tensor.unsafeReleaseTensorImpl());
+      static_cast<void>(pool_.release());
+      return;
+    }
+    if (executable_ != nullptr) {
+      // The pool's memory goes to others next.
+      static_cast<void>(cudaStreamSynchronize(stream_));
+      static_cast<void>(cudaGraphExecDestroy(std::exchange(executable_, nullptr)));
+    }
+    outputs_.clear();
+    pool_.reset();
+  }
+
+  cudaStream_t stream_;  ///< Of the capture, then of the last replay.
+  const GraphResults results_;
+  Tensors inputs_;
+  Tensors host_inputs_;  ///< Pinned; undefined for an input on the device.
+  std::unique_ptr<Pool> pool_;
+  Tensors outputs_;       ///< In the pool.
+  Tensors host_outputs_;  ///< Pinned; none for results on the device.
+  cudaGraphExec_t executable_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+class CudaGraphs final : public GraphDevice {
+ public:
+  CudaGraphs(std::size_t device, CaptureMode mode)
+      : device_(static_cast<c10::DeviceIndex>(device)), mode_(mode) {}
+
+  Tensors on_device(const Tensors& inputs) const override {
+    Tensors placed;
+    placed.reserve(inputs.size());
+    for (const at::Tensor& input : inputs) {
+      placed.push_back(input.is_cpu() ? input.to(at::Device(at::kCUDA, device_)) : input);
+    }
+    return placed;
+  }
+
+  Tensors on_host(const Tensors& outputs) const override {
+    Tensors copies;
+    copies.reserve(outputs.size());
+    for (const at::Tensor& output : outputs) copies.push_back(output.cpu());
+    return copies;
+  }
+
+  std::unique_ptr<CapturedGraph> capture(const GraphFunction& function, const Tensors& inputs,
+                                         const Tensors& outputs, GraphResults results) override {
+    for (const at::Tensor& output : outputs) {
+      if (!output.defined() || !output.is_cuda()) {
+        throw NotCapturable("a result is not on the device");
+      }
+    }
+    try {
+      return std::make_unique<CudaCapturedGraph>(device_, mode_, function, inputs, outputs,
+                                                 results);
+    } catch (const NotCapturable&) {
+      throw;
+    } catch (const c10::OutOfMemoryError&) {
+      throw;
+    } catch (const std::exception& error) {
+      // Whatever the function threw here and not when it ran: the operation that may not be
+      // captured says which it is.
+      static_cast<void>(cudaGetLastError());
+      throw NotCapturable(first_line(error.what()));
+    }
+  }
+
+ private:
+  const c10::DeviceIndex device_;
+  const CaptureMode mode_;
+};
+
+}  // namespace
+
+CaptureMode capture_mode_of(std::string_view word) {
+  if (word == "global") return CaptureMode::kGlobal;
+  if (word == "thread_local") return CaptureMode::kThreadLocal;
+  if (word == "relaxed") return CaptureMode::kRelaxed;
+  throw std::invalid_argument("'" + std::string(word) +
+                              "' is no capture mode; allowed: global, thread_local, relaxed");
+}
+
+std::unique_ptr<GraphDevice> make_cuda_graphs(const policies::Config& config) {
+  return make_cuda_graphs(config.cuda.device, capture_mode_of(config.cuda.capture_mode));
+}
+
+std::unique_ptr<GraphDevice> make_cuda_graphs(std::size_t device, CaptureMode mode) {
+  return std::make_unique<CudaGraphs>(device, mode);
+}
+
+}  // namespace streamgate::executor

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Calls that are captured once and replayed afterwards: which are worth it, which cannot be, whose
+// buffers are free, and what must go when there are too many. What a captured call is, the device
+// knows (cuda_graph.h); here is only the bookkeeping, so that it is tested without one.
+#pragma once
+
+#include <streamgate/executor/executor.h>
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace streamgate::executor {
+
+using Tensors = std::vector<at::Tensor>;
+
+/// Where a call's results are wanted. On the host they are complete when the call returns.
+enum class GraphResults : std::uint8_t { kDevice, kHost };
+
+enum class GraphUse : std::uint8_t {
+  kAuto,    ///< Captured after a few uses, if it can be.
+  kAlways,  ///< Captured at the first use; a call that cannot be captured fails.
+  kNever
+};
+
+/// Why a call cannot be captured. Thrown by GraphDevice::capture, and to who insists (kAlways).
+class NotCapturable : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// A computation that may be captured: always the same kernels for inputs of the same shapes, and
+/// everything that it uses but its inputs stays where it is. It is given tensors of the device.
+/// Copies are the same function.
+class GraphFunction {
+ public:
+  using Callable = std::function<Tensors(const Tensors&)>;
+
+  explicit GraphFunction(Callable callable);
+
+  [[nodiscard]] Tensors operator()(const Tensors& inputs) const { return callable_(inputs); }
+  [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+
+ private:
+  Callable callable_;
+  std::uint64_t id_;  ///< Never another function's in this process.
+};
+
+/// One captured call with buffers of its own. Used by one thread at a time. Destroyed under a permit
+/// of class graph; waits for the device to be done with it.
+class CapturedGraph {
+ public:
+  virtual ~CapturedGraph() = default;
+  /// On the current stream. The inputs are like those it was captured with; what it returns is the
+  /// caller's, whatever is replayed next.
+  [[nodiscard]] virtual Tensors replay(const Tensors& inputs) = 0;
+  /// Of the device.
+  [[nodiscard]] virtual std::size_t bytes() const noexcept = 0;
+};
+
+/// What the cache needs of a device. Thread-safe but for capture, of which there is one at a time.
+class GraphDevice {
+ public:
+  virtual ~GraphDevice() = default;
+  /// The inputs as the function is given them: those elsewhere are copied to the device.
+  [[nodiscard]] virtual Tensors on_device(const Tensors& inputs) const = 0;
+  [[nodiscard]] virtual Tensors on_host(const Tensors& outputs) const = 0;
+  /// Captures one call, which is not executed thereby, on the current stream and under a permit of
+  /// class graph. `outputs` are what the call has just returned. Throws NotCapturable.
+  [[nodiscard]] virtual std::unique_ptr<CapturedGraph> capture(const GraphFunction& function,
+                                                               const Tensors& inputs,
+                                                               const Tensors& outputs,
+                                                               GraphResults results) = 0;
+};
+
+struct GraphCacheOptions {
+  std::size_t max_bytes = std::size_t{1} << 30;  ///< Of all captured calls together.
+  std::size_t max_graphs = 1024;
+  /// Uses of a call with the same shapes before it is captured.
+  std::size_t eager_uses = 2;
+};
+
+struct GraphCall {
+  GraphUse use = GraphUse::kAuto;
+  GraphResults results = GraphResults::kDevice;
+};
+
+struct GraphCacheSnapshot {
+  std::uint64_t replays = 0;
+  std::uint64_t eager = 0;     ///< Calls that ran without a graph.
+  std::uint64_t captures = 0;  ///< That succeeded.
+  std::uint64_t failures = 0;  ///< Captures that did not.
+  std::uint64_t deferred = 0;  ///< Captures put off, as somebody else was capturing.
+  std::uint64_t evicted = 0;
+  std::size_t graphs = 0;
+  std::size_t bytes = 0;
+  /// Each call that cannot be captured, and why.
+  std::vector<std::string> not_capturable{};
+};
+
+/// Runs calls from tasks, by replay where it can.
+///
+/// A captured call belongs to one stream slot, whose lease gives its task the buffers alone: replays
+/// of one call run side by side on as many slots as tasks need, and none waits for another. The
+/// results are copies, so the next replay may come at once.
+///
+/// Thread-safety: run may be called from any number of tasks of the executor. Ownership: borrows the
+/// executor and owns the graphs; the functions may end before it. Blocking: run waits for the device
+/// where results are wanted on the host, else not. The destructor runs a task. Failure: what the
+/// function throws; NotCapturable to who insists. A call that changes its inputs, draws random
+/// numbers, reads from the device or needs gradients is not captured but run, every time. When the
+/// device is out of memory the task fails, and graphs that nobody uses are given up.
+///
+///     GraphCache cache(executor, make_cuda_graphs(executor.config()));
+///     const GraphFunction forward([&](const Tensors& x) { return Tensors{model.forward(x[0])}; });
+///     auto y = executor.run([&](TaskContext& context) {
+///       return cache.run(context, forward, {x}, {.results = GraphResults::kHost}).front();
+///     });
+class GraphCache {
+ public:
+  GraphCache(Executor& executor, std::unique_ptr<GraphDevice> device,
+             GraphCacheOptions options = {});
+  /// REQUIRES: no run is underway.
+  ~GraphCache();
+  GraphCache(const GraphCache&) = delete;
+  GraphCache& operator=(const GraphCache&) = delete;
+
+  /// Inside a task, on the stream of its lease. All but the tensors must be the same for every call
+  /// of one function; what libtorch keeps for each thread (gradients, inference, autocast) counts.
+  [[nodiscard]] Tensors run(TaskContext& context, const GraphFunction& function,
+                            const Tensors& inputs, GraphCall call = {});
+
+  /// Gives up the graphs that were used least recently until at most so many bytes are left, except
+  /// those in use. Outside of tasks.
+  void trim(std::size_t bytes);
+
+  [[nodiscard]] GraphCacheSnapshot snapshot() const;
+
+ private:
+  /// Function, results, thread's settings, and of each input device, type, sizes and strides.
+  struct Key {
+    std::vector<std::int64_t> words;
+    std::size_t hash = 0;
+    bool operator==(const Key& other) const noexcept { return words == other.words; }
+  };
+  struct Hash {
+    std::size_t operator()(const Key& key) const noexcept { return key.hash; }
+  };
+  /// What is known of a call, whatever slot it is on.
+  struct Known {
+    std::atomic<std::size_t> uses{0};
+    std::atomic<bool> refused{false};
+    std::string why{};  ///< Written once, before refused; under mutex_.
+  };
+  struct Entry {
+    std::shared_ptr<Known> known{};  ///< Shared with the table, so that it remembers this call.
+    std::unique_ptr<CapturedGraph> graph{};
+    bool in_use = false;
+    std::uint64_t last_use = 0;
+  };
+  /// The captured calls of one stream slot. The mutex is between the task on the slot and somebody
+  /// who gives graphs up; it is never held while one is replayed.
+  struct Slot {
+    std::mutex mutex;
+    std::unordered_map<Key, Entry, Hash> entries;
+  };
+  class Use;
+
+  [[nodiscard]] static bool make_key(const GraphFunction& function, const Tensors& inputs,
+                                     GraphResults results, Key& key);
+  /// Shared by the table and those who use it, as the table may forget.
+  [[nodiscard]] std::shared_ptr<Known> known_of(const Key& key);
+  [[nodiscard]] Tensors run_eagerly(const GraphFunction& function, const Tensors& inputs,
+                                    GraphResults results, const std::shared_ptr<Known>& known,
+                                    Slot& slot, const Key& key, GraphUse use);
+  void try_capture(const GraphFunction& function, const Tensors& inputs, const Tensors& outputs,
+                   GraphResults results, const std::shared_ptr<Known>& known, Slot& slot,
+                   const Key& key);
+  void capture(const GraphFunction& function, const Tensors& inputs, const Tensors& outputs,
+               GraphResults results, const std::shared_ptr<Known>& known, Slot& slot,
+               const Key& key);
+  void refuse(Known& known, const std::string& why);
+  /// REQUIRES: a permit of class graph.
+  void give_up(std::size_t bytes, std::size_t graphs);
+  void give_up_all() noexcept;
+
+  Executor& executor_;
+  const std::unique_ptr<GraphDevice> device_;
+  const GraphCacheOptions options_;
+  std::array<Slot, 64> slots_;  ///< By TaskContext::stream().
+
+  mutable std::mutex mutex_;
+  std::unordered_map<Key, std::shared_ptr<Known>, Hash> known_;
+  std::vector<std::string> refusals_;
+
+  std::atomic<std::uint64_t> clock_{0};
+  std::atomic<bool> out_of_memory_{false};  ///< Somebody was; graphs are to go.
+  std::atomic<std::uint64_t> replays_{0};
+  std::atomic<std::uint64_t> eager_{0};
+  std::atomic<std::uint64_t> captures_{0};
+  std::atomic<std::uint64_t> failures_{0};
+  std::atomic<std::uint64_t> deferred_{0};
+  std::atomic<std::uint64_t> evicted_{0};
+  std::atomic<std::size_t> graphs_{0};
+  std::atomic<std::size_t> bytes_{0};
+};
+
+}  // namespace streamgate::executor
