@@ -321,10 +321,10 @@ TEST(Config, UnknownKeyFarFromAllOthersGetsNoGuess) {
 }
 
 TEST(Config, KeyInTheWrongSectionIsSentToItsOwn) {
-  EXPECT_TRUE(
-      contains(error_of("max_tasks = 5"),
-               "sg.toml:1: max_tasks is not a known key; did you mean queue.max_tasks? "
-               "Known sections: executor, queue, gate, limits, emulator, mps, op_table, metrics"));
+  EXPECT_TRUE(contains(
+      error_of("max_tasks = 5"),
+      "sg.toml:1: max_tasks is not a known key; did you mean queue.max_tasks? "
+      "Known sections: executor, queue, gate, limits, emulator, mps, op_table, overflow, metrics"));
   EXPECT_TRUE(contains(error_of("[executor]\nmax_bytes = 5"), "did you mean queue.max_bytes?"));
   EXPECT_TRUE(contains(error_of("[gate]\nlimit = 5"),
                        "sg.toml:2: gate.limit is not a known key; did you mean gate.raw.limit? "
@@ -338,15 +338,17 @@ TEST(Config, KeysMatchLetterForLetter) {
 }
 
 TEST(Config, UnknownSectionIsNamedOnceWithTheNearestOne) {
-  EXPECT_EQ(error_of("\n[queu]\nmax_tasks = 5\ncolour = 1\n"),
-            "sg.toml:2: [queu] is not a known section; did you mean [queue]? "
-            "Known sections: executor, queue, gate, limits, emulator, mps, op_table, metrics");
+  EXPECT_EQ(
+      error_of("\n[queu]\nmax_tasks = 5\ncolour = 1\n"),
+      "sg.toml:2: [queu] is not a known section; did you mean [queue]? "
+      "Known sections: executor, queue, gate, limits, emulator, mps, op_table, overflow, metrics");
   EXPECT_EQ(error_of("[gate.grph]\nlimit = 5\n"),
             "sg.toml:1: [gate.grph] is not a known section; did you mean [gate.graph]? "
             "Known keys of [gate]: raw, kernel, graph, exclusive");
-  EXPECT_EQ(error_of("[[logging]]\nlevel = 5\n"),
-            "sg.toml:1: [logging] is not a known section. "
-            "Known sections: executor, queue, gate, limits, emulator, mps, op_table, metrics");
+  EXPECT_EQ(
+      error_of("[[logging]]\nlevel = 5\n"),
+      "sg.toml:1: [logging] is not a known section. "
+      "Known sections: executor, queue, gate, limits, emulator, mps, op_table, overflow, metrics");
 }
 
 TEST(Config, SectionNameUsedAsAValueIsNamed) {
@@ -550,7 +552,7 @@ TEST(Config, FileWithoutEndIsRefused) {
 TEST(ConfigKeys, EveryFieldOfConfigHasItsRow) {
   // A new field does not compile here until it is counted, and fails until it has its row.
   const Config config;
-  const auto& [executor, queue, gates, limits, emulator, mps, op_table, metrics] = config;
+  const auto& [executor, queue, gates, limits, emulator, mps, op_table, overflow, metrics] = config;
   const auto& [backend, threads, intra_op_threads, allow, streams, drain] = executor;
   const auto& [max_tasks, max_bytes, when_full] = queue;
   const auto& [policy, limit, ceiling] = gates[0];
@@ -558,13 +560,17 @@ TEST(ConfigKeys, EveryFieldOfConfigHasItsRow) {
   const auto& [fault_model, libtorch] = emulator;
   const auto& [force_graph_path] = mps;
   const auto& [op_table_file] = op_table;
+  const auto& [overflow_policy, workers, min_workers, command, worker_threads, arena, run, hang,
+               idle, attempts, quarantine, recycle_calls, recycle_growth] = overflow;
   const auto& [enabled, address, port] = metrics;
-  const std::size_t fields = 6 + 3 + 3 * kOpClasses + 5 + 3;
+  const std::size_t fields = 6 + 3 + 3 * kOpClasses + 5 + 13 + 3;
   EXPECT_EQ(config_keys().size(), fields);
   (void)backend, (void)threads, (void)intra_op_threads, (void)allow, (void)streams, (void)drain;
   (void)max_tasks, (void)max_bytes, (void)when_full, (void)enabled, (void)address, (void)port;
   (void)policy, (void)limit, (void)ceiling, (void)limits_file, (void)fault_model, (void)libtorch;
-  (void)force_graph_path, (void)op_table_file;
+  (void)force_graph_path, (void)op_table_file, (void)overflow_policy, (void)workers;
+  (void)min_workers, (void)command, (void)worker_threads, (void)arena, (void)run, (void)hang;
+  (void)idle, (void)attempts, (void)quarantine, (void)recycle_calls, (void)recycle_growth;
 }
 
 TEST(ConfigKeys, NamesAreUniqueAndEveryRowIsDocumented) {
@@ -588,7 +594,8 @@ TEST(ConfigKeys, DefaultsAreThoseOfConfigAndAllowed) {
 TEST(ConfigKeys, ReloadClassesAreAsPromised) {
   for (const ConfigKey& key : config_keys()) {
     const bool live = key.name.starts_with("queue.") || key.name.ends_with(".limit") ||
-                      key.name.ends_with(".policy") || key.name == "executor.drain_timeout_ms";
+                      key.name.ends_with(".policy") || key.name == "executor.drain_timeout_ms" ||
+                      key.name == "overflow.attempts" || key.name == "overflow.quarantine_after";
     EXPECT_EQ(key.reload_class, live ? ReloadClass::kLive : ReloadClass::kRestart) << key.name;
   }
   EXPECT_EQ(to_string(ReloadClass::kLive), "live");
