@@ -10,6 +10,9 @@ void add_commands(CLI::App& app, Action& chosen) {
   add_probe(app, chosen);
   add_probe_trial(app, chosen);
   add_simulate(app, chosen);
+#if defined(__linux__)
+  add_worker(app, chosen);
+#endif
 }
 
 }  // namespace streamgate::tools
