@@ -7,6 +7,7 @@
 #include <streamgate/executor/executor.h>
 #include <streamgate/executor/learned_class.h>
 #include <streamgate/executor/operation.h>
+#include <streamgate/executor/serve.h>
 
 namespace streamgate {
 
@@ -31,6 +32,7 @@ using executor::Priority;
 using executor::ReloadReport;
 using executor::Repeat;
 using executor::Result;
+using executor::serve_as_worker;
 using executor::Snapshot;
 using executor::TaskContext;
 using executor::TaskOptions;

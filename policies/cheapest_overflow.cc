@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <cassert>
 #include <chrono>
+#include <utility>
 
 namespace streamgate::policies::internal {
 namespace {
@@ -60,7 +61,7 @@ class CheapestOverflow final : public OverflowPolicy {
   OverflowDecision decide(const OverflowSituation& situation) noexcept override;
   void observe(const OverflowObservation& observation) noexcept override;
   bool wants_observations() const noexcept override { return true; }
-  std::optional<OverflowGain> gain() const noexcept override;
+  std::optional<OverflowMeasurement> gain() const noexcept override;
 
  private:
   enum class Phase : std::uint8_t { kTrial, kPays, kPaused, kBaseline };
@@ -68,10 +69,11 @@ class CheapestOverflow final : public OverflowPolicy {
   struct Operation {
     std::uint64_t operation = 0;
     nanoseconds used{0};
-    Mean alone;   ///< Service here, as if no worker were busy.
-    Mean worker;  ///< Service in a worker.
-    nanoseconds worker_seen{0};
-    bool to_worker = false;  ///< Where the last one went.
+    Mean alone;                  ///< Service here, as if no worker were busy.
+    Mean worker;                 ///< Service in a worker.
+    nanoseconds worker_seen{0};  ///< When one was last in a worker, or sent to try again.
+    bool tries_again = false;    ///< What comes from a worker next says all anew.
+    bool to_worker = false;      ///< Where the last one went.
   };
   /// How many samples a mean must have before something hangs on it.
   static constexpr int kFew = 3;
@@ -125,6 +127,7 @@ void CheapestOverflow::observe(const OverflowObservation& observation) noexcept 
   if (service <= 0) return;
   if (observation.path == CallPath::kWorker) {
     Operation& operation = find(observation.operation, observation.now);
+    if (std::exchange(operation.tries_again, false)) operation.worker = Mean();
     operation.worker.add(service);
     operation.worker_seen = observation.now;
     in_workers_.add(service);
@@ -147,9 +150,9 @@ void CheapestOverflow::observe(const OverflowObservation& observation) noexcept 
   }
 }
 
-std::optional<OverflowGain> CheapestOverflow::gain() const noexcept {
+std::optional<OverflowMeasurement> CheapestOverflow::gain() const noexcept {
   if (workers_ == 0 || !slowdown_.known(kMany) || !cost_.known(kMany)) return std::nullopt;
-  OverflowGain gain{.slowdown = slowdown_.value(), .cost = cost_.value()};
+  OverflowMeasurement gain{.slowdown = slowdown_.value(), .cost = cost_.value()};
   gain.gain =
       1 / gain.slowdown + static_cast<double>(workers_) / static_cast<double>(width_) / gain.cost;
   return gain;
@@ -157,7 +160,7 @@ std::optional<OverflowGain> CheapestOverflow::gain() const noexcept {
 
 void CheapestOverflow::judge(nanoseconds now) noexcept {
   if (phase_ != Phase::kTrial && phase_ != Phase::kPays) return;
-  const std::optional<OverflowGain> measured = gain();
+  const std::optional<OverflowMeasurement> measured = gain();
   if (!measured) return;
   // What pays is given up only for a loss, so that noise around the bound changes nothing.
   if (measured->gain < (phase_ == Phase::kTrial ? options_.least_gain : 1.0)) {
@@ -207,9 +210,6 @@ OverflowDecision CheapestOverflow::decide(const OverflowSituation& situation) no
   if (!operation.alone.known(kFew)) {
     return {.path = CallPath::kHere, .reason = OverflowReason::kUnmeasured};
   }
-  // One slow call, the first of a module for instance, must not keep a worker unused for ever.
-  if (situation.now - operation.worker_seen > options_.first_pause) operation.worker = Mean();
-
   const bool beside = situation.workers_idle < situation.workers;
   const double service_here =
       operation.alone.value() * (beside && slowdown_.known(kFew) ? slowdown_.value() : 1);
@@ -217,9 +217,15 @@ OverflowDecision CheapestOverflow::decide(const OverflowSituation& situation) no
   const double here = service_here + static_cast<double>(situation.waiting + 1) /
                                          static_cast<double>(situation.width) *
                                          (all_here.known(kFew) ? all_here.value() : service_here);
+  // One slow call, the first of a module for instance, must not keep a worker unused for ever: now
+  // and then one is sent as if it took no longer there.
+  const bool try_again =
+      operation.worker.known(1) && situation.now - operation.worker_seen > options_.first_pause;
   const double service_worker =
-      operation.worker.known(1) ? operation.worker.value()
-                                : operation.alone.value() * (cost_.known(kFew) ? cost_.value() : 1);
+      try_again ? operation.alone.value()
+      : operation.worker.known(1)
+          ? operation.worker.value()
+          : operation.alone.value() * (cost_.known(kFew) ? cost_.value() : 1);
   double worker = service_worker;
   if (situation.workers_idle == 0) {
     worker += static_cast<double>(situation.workers_waiting + 1) /
@@ -228,6 +234,10 @@ OverflowDecision CheapestOverflow::decide(const OverflowSituation& situation) no
   }
   operation.to_worker = worker < here * (operation.to_worker ? 1 : 1 - options_.margin);
   OverflowDecision decision{.here = duration(here), .worker = duration(worker)};
+  if (operation.to_worker && try_again) {
+    operation.tries_again = true;
+    operation.worker_seen = situation.now;
+  }
   if (operation.to_worker) {
     decision.path = CallPath::kWorker;
     decision.reason = phase_ == Phase::kTrial ? OverflowReason::kTrial : OverflowReason::kFaster;

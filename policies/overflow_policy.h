@@ -70,7 +70,7 @@ struct OverflowObservation {
 };
 
 /// What workers bring, as measured.
-struct OverflowGain {
+struct OverflowMeasurement {
   double slowdown = 1;  ///< Service time here with workers busy, over that without.
   double cost = 1;      ///< Service time in a worker, over that here without workers busy.
   double gain = 1;      ///< Throughput with all workers, over that without any.
@@ -95,7 +95,7 @@ class OverflowPolicy {
   [[nodiscard]] virtual bool wants_observations() const noexcept = 0;
 
   /// From a policy that measures it, and has.
-  [[nodiscard]] virtual std::optional<OverflowGain> gain() const noexcept { return std::nullopt; }
+  [[nodiscard]] virtual std::optional<OverflowMeasurement> gain() const noexcept { return std::nullopt; }
 };
 
 /// Every name that make_overflow_policy takes, for it and for the config.

@@ -169,6 +169,9 @@ std::optional<Block> Channel::allocate(std::size_t bytes, TimePoint deadline) {
   if (bytes == 0) return Block();
   std::optional<std::uint64_t> offset;
   const auto found_or_hopeless = [&] {
+    if (end() == ChannelEnd::kOpen && state_->peer_has_closed()) {
+      state_->end(ChannelEnd::kPeerClosed);  // Nobody will give anything back any more.
+    }
     if (end() != ChannelEnd::kOpen) return true;
     const std::lock_guard lock(state_->ledger_mutex_);
     state_->collect_returns();

@@ -4,10 +4,10 @@
 // runs with a service's data is what its operator named, or the service itself.
 #pragma once
 
+#include <streamgate/executor/workers/worker_loop.h>
+
 #include <optional>
 #include <string>
-
-#include <streamgate/executor/workers/worker_loop.h>
 
 namespace streamgate::executor {
 
@@ -20,16 +20,7 @@ namespace streamgate::executor {
 /// What the arguments of a process name, if a supervisor started it as a worker.
 [[nodiscard]] std::optional<WorkerLinks> worker_links(int argc, const char* const* argv);
 
-/// To be called first in main by a program that is to be its own worker: in a process that a
-/// supervisor started, it serves until the host ends and returns the exit code; in any other it
-/// notes that this program can serve, and returns nothing. Blocking: as long as the worker lives.
-///
-///     int main(int argc, char** argv) {
-///       if (const auto code = streamgate::serve_as_worker(argc, argv)) return *code;
-///       ...
-[[nodiscard]] std::optional<int> serve_as_worker(int argc, const char* const* argv);
-
-/// The same with a runner of one's own.
+/// serve_as_worker (serve.h) with a runner of one's own.
 [[nodiscard]] std::optional<int> serve_as_worker(int argc, const char* const* argv,
                                                  CallRunner& runner);
 

@@ -130,8 +130,7 @@ void add_overflow_rows(std::vector<ConfigRow>& rows) {
   add(
       "worker_command", path(), "", kRestart,
       [](auto& c) -> auto& { return c.overflow.worker_command; },
-      "The absolute path of the program that is started as a worker; empty is this program, which "
-      "must call serve_as_worker.");
+      "The absolute path of a worker's program; empty is this one, which calls serve_as_worker.");
   add(
       "worker_threads", integer(1, 1024), "threads", kRestart,
       [](auto& c) -> auto& { return c.overflow.worker_threads; },
@@ -139,8 +138,7 @@ void add_overflow_rows(std::vector<ConfigRow>& rows) {
   add(
       "arena_bytes", integer(1 << 20, kMostBytes), "bytes", kRestart,
       [](auto& c) -> auto& { return c.overflow.arena_bytes; },
-      "Shared memory of each worker for arguments, and as much for results; reserved at its "
-      "start.");
+      "Shared memory that each worker reserves for arguments, and as much again for results.");
   add(
       "run_timeout_ms", integer(0, kDay), "ms", kRestart,
       [](auto& c) -> auto& { return c.overflow.run_timeout; },
@@ -154,10 +152,9 @@ void add_overflow_rows(std::vector<ConfigRow>& rows) {
       [](auto& c) -> auto& { return c.overflow.idle_timeout; },
       "How long a worker beyond overflow.min_workers may have nothing to do before it is ended.");
   add(
-      "attempts", integer(1, 100), "times", kLive,
+      "attempts", integer(1, 100), "workers", kLive,
       [](auto& c) -> auto& { return c.overflow.attempts; },
-      "Times that a call may be begun by workers that die with it, where repeating it does no "
-      "harm.");
+      "Workers that may begin a call, one after the other's death, where repeating does no harm.");
   add(
       "quarantine_after", integer(0, 1'000), "workers", kLive,
       [](auto& c) -> auto& { return c.overflow.quarantine_after; },

@@ -53,7 +53,8 @@ std::string refusal(const IValue& value) {
 }
 
 TEST(Codec, RandomValuesArriveBitForBit) {
-  ChannelPair pair;
+  ChannelPair pair(
+      {.host_arena_bytes = std::size_t{64} << 20, .worker_arena_bytes = std::size_t{1} << 20});
   for (std::uint64_t seed = 0; seed < 3'000; ++seed) {
     RandomValues random(seed);
     const std::vector<IValue> values = random.values();

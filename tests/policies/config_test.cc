@@ -318,10 +318,10 @@ TEST(Config, UnknownKeyFarFromAllOthersGetsNoGuess) {
 }
 
 TEST(Config, KeyInTheWrongSectionIsSentToItsOwn) {
-  EXPECT_TRUE(
-      contains(error_of("max_tasks = 5"),
-               "sg.toml:1: max_tasks is not a known key; did you mean queue.max_tasks? "
-               "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, metrics"));
+  EXPECT_TRUE(contains(error_of("max_tasks = 5"),
+                       "sg.toml:1: max_tasks is not a known key; did you mean queue.max_tasks? "
+                       "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, "
+                       "overflow, metrics"));
   EXPECT_TRUE(contains(error_of("[executor]\nmax_bytes = 5"), "did you mean queue.max_bytes?"));
   EXPECT_TRUE(contains(error_of("[gate]\nlimit = 5"),
                        "sg.toml:2: gate.limit is not a known key; did you mean gate.raw.limit? "
@@ -337,13 +337,15 @@ TEST(Config, KeysMatchLetterForLetter) {
 TEST(Config, UnknownSectionIsNamedOnceWithTheNearestOne) {
   EXPECT_EQ(error_of("\n[queu]\nmax_tasks = 5\ncolour = 1\n"),
             "sg.toml:2: [queu] is not a known section; did you mean [queue]? "
-            "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, metrics");
+            "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, "
+            "overflow, metrics");
   EXPECT_EQ(error_of("[gate.grph]\nlimit = 5\n"),
             "sg.toml:1: [gate.grph] is not a known section; did you mean [gate.graph]? "
             "Known keys of [gate]: raw, kernel, graph, exclusive");
   EXPECT_EQ(error_of("[[logging]]\nlevel = 5\n"),
             "sg.toml:1: [logging] is not a known section. "
-            "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, metrics");
+            "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, "
+            "overflow, metrics");
 }
 
 TEST(Config, SectionNameUsedAsAValueIsNamed) {
@@ -594,7 +596,9 @@ TEST(ConfigKeys, ReloadClassesAreAsPromised) {
     const bool live = key.name.starts_with("queue.") || key.name.ends_with(".limit") ||
                       key.name.ends_with(".policy") || key.name.ends_with(".shadow") ||
                       key.name.ends_with(".latency_target_us") ||
-                      key.name.ends_with(".queue_delay_us") || key.name == "executor.drain_timeout_ms";
+                      key.name.ends_with(".queue_delay_us") ||
+                      key.name == "executor.drain_timeout_ms" ||
+                      key.name == "overflow.attempts" || key.name == "overflow.quarantine_after";
     EXPECT_EQ(key.reload_class, live ? ReloadClass::kLive : ReloadClass::kRestart) << key.name;
   }
   EXPECT_EQ(to_string(ReloadClass::kLive), "live");

@@ -300,6 +300,33 @@ TEST(CheapestOverflow, WaitsUntilItKnowsHowLongSuchCallsTake) {
   EXPECT_EQ(decision.worker, milliseconds(10));
 }
 
+TEST(CheapestOverflow, ExpectsToWaitForABusyWorker) {
+  const auto policy = make_overflow_policy({});
+  for (int i = 0; i < 5; ++i) {
+    policy->observe({.operation = 1, .service = milliseconds(10)});
+    policy->observe({.path = CallPath::kWorker, .operation = 1, .service = milliseconds(10)});
+  }
+  const OverflowDecision decision = policy->decide(
+      {.operation = 1, .waiting = 20, .workers = 2, .workers_idle = 0, .workers_waiting = 3});
+  EXPECT_EQ(decision.worker, milliseconds(30)) << "four before it, two at a time, and its own";
+}
+
+TEST(CheapestOverflow, ExpectsCallsHereToTakeWhatTheyTakeBesideBusyWorkers) {
+  const auto policy = make_overflow_policy({});
+  for (int i = 0; i < 5; ++i) policy->observe({.operation = 1, .service = milliseconds(10)});
+  for (int i = 0; i < 5; ++i) {
+    policy->observe({.operation = 1, .service = milliseconds(30), .workers_busy = 1});
+  }
+  // The one that runs counts as any of the last ones; for its own time is known what it is beside.
+  const auto here = [&](std::size_t idle) {
+    return duration<double, std::milli>(
+               policy->decide({.operation = 1, .workers = 2, .workers_idle = idle}).here)
+        .count();
+  };
+  EXPECT_NEAR(here(1), 20 + 30, 0.01);
+  EXPECT_NEAR(here(2), 20 + 10, 0.01);
+}
+
 TEST(CheapestOverflow, TurnsToAWorkerForAClearAdvantageOnly) {
   const auto policy = make_overflow_policy({});
   for (int i = 0; i < 5; ++i) policy->observe({.operation = 1, .service = milliseconds(10)});

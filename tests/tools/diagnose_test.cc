@@ -19,6 +19,7 @@ Report healthy() {
                  .library = "/usr/lib/aarch64-linux-gnu/openblas-openmp/libblas.so.3"};
   report.openmp_runtimes = {"/lib/libgomp.so.1"};
   report.machine = {.cores = 4, .usable_cores = 4};
+  report.workers = {.available_bytes = std::size_t{1} << 30, .max_descriptors = 1'024};
   report.operation = {.per_second = 15'000};
   report.effective = policies::Config{};
   report.effective->executor.threads = 4;
@@ -199,6 +200,36 @@ TEST(Diagnose, ABackendThatCannotStartIsUnusable) {
   const Finding finding = only(report);
   EXPECT_EQ(finding.id, "executor_failed");
   EXPECT_EQ(finding.severity, Severity::kError);
+}
+
+TEST(Diagnose, WorkersThatCannotBeHadAreAWarningIfTheyAreAskedFor) {
+  Report report = healthy();
+  report.workers = {.error = "pidfd_open: Operation not permitted"};
+  EXPECT_TRUE(diagnose(report).empty()) << "nobody asked for any";
+  report.effective->overflow.workers = 4;
+  const Finding finding = only(report);
+  EXPECT_EQ(finding.id, "workers_unavailable");
+  EXPECT_TRUE(contains(finding.what, "pidfd_open: Operation not permitted")) << finding.what;
+  report.effective->overflow.policy = "never";
+  EXPECT_TRUE(diagnose(report).empty());
+}
+
+TEST(Diagnose, WorkersThatTakeMoreMemoryThanThereIsAreAWarning) {
+  Report report = healthy();
+  report.effective->overflow.workers = 8;
+  report.effective->overflow.arena_bytes = std::size_t{64} << 20;
+  EXPECT_TRUE(diagnose(report).empty()) << "8 x 128 MiB is just there";
+  report.effective->overflow.workers = 9;
+  const Finding finding = only(report);
+  EXPECT_EQ(finding.id, "workers_memory");
+  EXPECT_TRUE(contains(finding.what, "1152 MiB")) << finding.what;
+}
+
+TEST(Diagnose, WorkersThatTakeMoreDescriptorsThanAProcessMayHaveAreAWarning) {
+  Report report = healthy();
+  report.effective->overflow.workers = 8;
+  report.workers.max_descriptors = 80;
+  EXPECT_EQ(only(report).id, "workers_descriptors");
 }
 
 }  // namespace

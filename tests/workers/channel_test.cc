@@ -207,6 +207,20 @@ TEST(Channel, ClosingWakesWhoWaitsForSpaceOrForRoom) {
   pair.host.close();
 }
 
+TEST(Channel, TheOtherSidesClosingEndsAWaitForSpace) {
+  ChannelPair pair({.host_arena_bytes = 4'096, .worker_arena_bytes = 4'096});
+  const std::optional<Block> all = pair.worker.allocate(4'096, guard());
+  testing::Event ended;
+  std::jthread allocator([&] {
+    EXPECT_FALSE(pair.worker.allocate(64, kNever));
+    ended.set();
+  });
+  pair.host.close();
+  EXPECT_TRUE(ended.wait());
+  EXPECT_EQ(pair.worker.end(), ChannelEnd::kPeerClosed);
+  pair.worker.close();
+}
+
 TEST(Channel, WhatWasSentBeforeTheEndIsStillReceived) {
   for (const ChannelEnd end : {ChannelEnd::kPeerClosed, ChannelEnd::kPeerDied}) {
     ChannelPair pair;

@@ -196,12 +196,46 @@ void cores(const Report& report, Findings& findings) {
   }
 }
 
+void workers(const Report& report, Findings& findings) {
+  if (!report.effective) return;
+  const policies::Config::Overflow& overflow = report.effective->overflow;
+  if (overflow.workers == 0 || overflow.policy == "never") return;
+  const std::string asked = "overflow.workers = " + std::to_string(overflow.workers);
+  if (!report.workers.error.empty()) {
+    findings.push_back({Severity::kWarning, "workers_unavailable",
+                        asked + ", but worker processes cannot be had: " + report.workers.error,
+                        "workers need Linux 5.4, memfd_create and pidfd_open, which a container's "
+                        "seccomp profile may forbid; set overflow.workers = 0 to do without"});
+    return;
+  }
+  const std::size_t bytes = overflow.workers * 2 * overflow.arena_bytes;
+  if (bytes > report.workers.available_bytes) {
+    findings.push_back(
+        {Severity::kWarning, "workers_memory",
+         asked + " take " + std::to_string(bytes >> 20) + " MiB of shared memory, and " +
+             std::to_string(report.workers.available_bytes >> 20) +
+             " MiB can be had: those that do not fit are not started",
+         "lower overflow.workers or overflow.arena_bytes, or raise the memory limit of the control "
+         "group; the size of /dev/shm does not matter"});
+  }
+  // Three of each worker, some while one is started, and the service's own.
+  constexpr std::size_t kOthers = 64;
+  const std::size_t descriptors = 3 * overflow.workers + kOthers;
+  if (descriptors > report.workers.max_descriptors) {
+    findings.push_back({Severity::kWarning, "workers_descriptors",
+                        asked + " take up to " + std::to_string(descriptors) +
+                            " descriptors with those of a service, and a process here may have " +
+                            std::to_string(report.workers.max_descriptors),
+                        "raise the limit (ulimit -n, LimitNOFILE) or lower overflow.workers"});
+  }
+}
+
 }  // namespace
 
 std::vector<Finding> diagnose(const Report& report) {
   Findings findings;
-  for (const auto check : {config_errors, executor_error, limits, op_table, operation, headers_differ,
-                           other_libtorch, blas, openmp, cores}) {
+  for (const auto check : {config_errors, executor_error, limits, op_table, operation,
+                           headers_differ, other_libtorch, blas, openmp, cores, workers}) {
     check(report, findings);
   }
   std::stable_sort(findings.begin(), findings.end(),

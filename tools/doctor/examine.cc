@@ -16,6 +16,7 @@
 #include "doctor/blas.h"
 #include "doctor/machine.h"
 #include "doctor/operation.h"
+#include "doctor/workers.h"
 
 namespace streamgate::tools {
 namespace {
@@ -90,6 +91,7 @@ Report examine(const std::optional<std::filesystem::path>& config_file) {
   examine_executor(report);  // First: it initialises the device, as a service would.
   report.libtorch = find_libtorch();
   report.machine = find_machine();
+  report.workers = find_workers();
   report.device.stream_tier = stream_tier();
   report.operation = run_operation();
   report.blas = find_blas();

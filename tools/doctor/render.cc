@@ -76,6 +76,14 @@ std::string cores_text(const MachineFacts& machine) {
   return text + ", CPU quota " + quota.str();
 }
 
+std::string workers_text(const Report& report) {
+  const std::size_t asked = report.effective ? report.effective->overflow.workers : 0;
+  const std::string text = asked == 0 ? "none asked for" : "at most " + std::to_string(asked);
+  if (!report.workers.error.empty()) return text + ", and none can be had";
+  return text + "; there are " + std::to_string(report.workers.available_bytes >> 20) +
+         " MiB to share";
+}
+
 std::string config_text(const ConfigFacts& config) {
   const std::string file = config.file ? config.file->string() : "not given: the defaults";
   if (!config.errors.empty()) return file + ", " + count(config.errors.size(), "error");
@@ -116,6 +124,7 @@ Rows rows_of(const Report& report) {
                {"stream tier", report.device.stream_tier},
                {"system", or_else(device.os, "unknown")},
                {"cores", cores_text(report.machine)},
+               {"workers", workers_text(report)},
                {"speed", report.operation.error.empty()
                              ? "linear of " + std::string(kOperationShape) + " on 1 thread: " +
                                    with_commas(report.operation.per_second) + " a second"
@@ -247,6 +256,10 @@ std::string render_json(const Report& report, const std::vector<Finding>& findin
         {"cores", report.machine.cores},
         {"usable_cores", report.machine.usable_cores},
         {"cpu_quota_cores", or_null(report.machine.cpu_quota_cores)}}},
+      {"workers",
+       {{"error", or_null(report.workers.error)},
+        {"available_bytes", report.workers.available_bytes},
+        {"max_descriptors", report.workers.max_descriptors}}},
       {"operation",
        {{"name", kOperation},
         {"shape", kOperationShape},

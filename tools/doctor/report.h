@@ -58,6 +58,13 @@ struct MachineFacts {
   std::optional<double> cpu_quota_cores{};  ///< By its control groups.
 };
 
+/// What there is for worker processes.
+struct WorkerFacts {
+  std::string error{};              ///< Why there can be none; empty: there can.
+  std::size_t available_bytes = 0;  ///< Of memory that could be shared.
+  std::size_t max_descriptors = 0;  ///< Of this process.
+};
+
 /// A tiny linear that was really run.
 struct OperationFacts {
   double per_second = 0;
@@ -83,6 +90,7 @@ struct Report {
   std::vector<std::filesystem::path> openmp_runtimes{};
   DeviceFacts device{};
   MachineFacts machine{};
+  WorkerFacts workers{};
   OperationFacts operation{};
   ConfigFacts config{};
   LimitsFacts limits{};
