@@ -121,7 +121,11 @@ BenchRun measure(const ScriptModel& model, const BenchOptions& options, std::siz
   for (std::size_t threads = 1; threads <= (splits ? cores() : 1); threads *= 2) {
     const Executor& executor =
         *executors.emplace_back(make_static(options.config, threads, widest));
-    for (const std::size_t width : widths_up_to(std::min(widest, ceiling_of(executor, classes)))) {
+    // With more threads than that waiting for each other inside operations, throughput falls by up
+    // to 200 times (facts 3): never the best, and a turn of many clients would take minutes.
+    const std::size_t useful = threads == 1 ? widest : std::max<std::size_t>(1, 2 * cores() / threads);
+    const std::size_t most = std::min({widest, useful, ceiling_of(executor, classes)});
+    for (const std::size_t width : widths_up_to(most)) {
       run.curve.push_back({.intra_op_threads = threads, .width = width});
     }
   }
