@@ -141,9 +141,15 @@ bool ask(cudaStream_t stream) noexcept {
 }
 
 bool ask_until(cudaStream_t stream, Time::time_point deadline) noexcept {
+  Time::time_point now = Time::now();
+  const Time::time_point begin = now;
   while (!ask(stream)) {
-    if (Time::now() >= deadline) return false;
-    pause();
+    if (now >= deadline) return false;
+    // Each question takes a lock that those who launch need, too.
+    const Time::time_point again = now + cuda::kBetweenQuestions;
+    for (; now < again; now = Time::now()) pause();
+    // Where more threads wait than there are cores, another one may be about to launch.
+    if (now - begin > cuda::kBeforeYield) std::this_thread::yield();
   }
   return true;
 }

@@ -11,6 +11,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/cuda/CUDAGraph.h>
+#include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
@@ -18,12 +19,21 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace streamgate::executor {
 namespace {
+
+using Time = std::chrono::steady_clock;
+
+/// Up to here a kernel carries bytes faster to or from the host than a copy engine.
+constexpr std::size_t kByKernel = std::size_t{256} << 10;
+/// How often a thread that watches memory looks whether the device still lives.
+constexpr std::chrono::milliseconds kBetweenLooks{2};
 
 namespace allocator = c10::cuda::CUDACachingAllocator;
 using cuda::Process;
@@ -42,18 +52,17 @@ cudaStreamCaptureMode to_cuda(CaptureMode mode) {
 
 cudaStream_t current_stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
 
-/// Waits on this thread, which has nothing else to do. Throws c10::Error of a lost device.
-void wait_idle(cudaStream_t stream) {
-  for (;;) {
-    const cudaError_t state = cudaStreamQuery(stream);
-    if (state == cudaSuccess) return;
-    if (state != cudaErrorNotReady) C10_CUDA_CHECK(state);
-    pause();
-  }
-}
-
 at::TensorOptions pinned(const at::Tensor& like) {
   return at::TensorOptions().dtype(like.dtype()).device(at::kCPU).pinned_memory(true);
+}
+
+/// Pinned bytes as the device sees them, in numbers of one type: to copy them by a kernel.
+at::Tensor seen_by_device(const at::Tensor& pinned_tensor, at::Device device, at::ScalarType type) {
+  const auto count = static_cast<std::int64_t>(pinned_tensor.nbytes() / c10::elementSize(type));
+  return at::for_blob(pinned_tensor.data_ptr(), {count})
+      .options(at::TensorOptions().dtype(type).device(device))
+      .target_device(device)
+      .make_tensor();
 }
 
 /// Whether its elements are one run of bytes, so that like may be copied to like as such.
@@ -173,6 +182,7 @@ class CudaCapturedGraph final : public CapturedGraph {
       for (const at::Tensor& output : eager_outputs) {
         host_outputs_.push_back(at::empty(output.sizes(), pinned(output)));
       }
+      done_ = at::zeros({1}, at::TensorOptions().dtype(at::kInt).pinned_memory(true));
     }
     std::vector<std::int64_t> versions;
     for (const at::Tensor& input : inputs_) versions.push_back(input._version());
@@ -181,7 +191,7 @@ class CudaCapturedGraph final : public CapturedGraph {
       Capture capture(stream_, mode);
       pool_->serve(stream_);
       for (std::size_t i = 0; i < inputs_.size(); ++i) {
-        if (host_inputs_[i].defined()) copy(inputs_[i], host_inputs_[i]);
+        if (host_inputs_[i].defined()) carry(inputs_[i], host_inputs_[i], inputs_[i], false);
       }
       outputs_ = function(inputs_);
       check(eager_outputs);
@@ -189,7 +199,13 @@ class CudaCapturedGraph final : public CapturedGraph {
         // A view with holes or repetitions cannot be handed out as one run of bytes.
         if (results == GraphResults::kHost || !is_one_run(output)) output = output.contiguous();
       }
-      for (std::size_t i = 0; i < host_outputs_.size(); ++i) copy(host_outputs_[i], outputs_[i]);
+      for (std::size_t i = 0; i < host_outputs_.size(); ++i) {
+        carry(host_outputs_[i], host_outputs_[i], outputs_[i], true);
+      }
+      if (done_.defined()) {
+        at::Tensor done = seen_by_device(done_, at::Device(at::kCUDA, device), at::kInt);
+        done.add_(1);
+      }
       executable_ = capture.end();
     }
     pool_->close();
@@ -221,10 +237,11 @@ class CudaCapturedGraph final : public CapturedGraph {
       }
     }
     C10_CUDA_CHECK(cudaGraphLaunch(executable_, stream_));
+    launches_ = static_cast<int>(static_cast<unsigned>(launches_) + 1U);
     Tensors given;
     given.reserve(outputs_.size());
     if (results_ == GraphResults::kHost) {
-      wait_idle(stream_);
+      wait();
       for (const at::Tensor& output : host_outputs_) {
         given.push_back(at::empty(output.sizes(), output.options().pinned_memory(false)));
         std::memcpy(given.back().data_ptr(), output.data_ptr(), output.nbytes());
@@ -283,10 +300,51 @@ class CudaCapturedGraph final : public CapturedGraph {
     }
   }
 
+  /// Between a pinned buffer and the device, as a part of the graph. A small one by a kernel that
+  /// reads or writes the host's memory: a copy engine takes longer to begin than to copy it.
+  void carry(const at::Tensor& to, const at::Tensor& host, const at::Tensor& from,
+             bool to_host) const {
+    const std::size_t bytes = from.nbytes();
+    if (bytes == 0 || bytes > kByKernel || !is_one_run(to_host ? from : to)) {
+      copy(to, from);
+      return;
+    }
+    const at::ScalarType type = bytes % sizeof(int) == 0 ? at::kInt : at::kByte;
+    const at::Tensor& on_device = to_host ? from : to;
+    const at::Tensor near = seen_by_device(on_device, on_device.device(), type);
+    const at::Tensor far = seen_by_device(host, on_device.device(), type);
+    at::Tensor target = to_host ? far : near;
+    // Any bits are themselves, or nothing.
+    at::bitwise_or_out(target, to_host ? near : far, 0);
+  }
+
+  /// Waits on this thread, which has nothing else to do. The graph's last kernel counts in pinned
+  /// memory, which can be watched without the driver: many threads that ask it hold up each other
+  /// and those who launch. Throws c10::Error of a lost device.
+  void wait() {
+    const auto* const count = static_cast<const int*>(done_.data_ptr());
+    const auto begin = Time::now();
+    auto asked = begin;
+    // Acquire: what the graph wrote before is read after. Signed numbers may wrap.
+    while (__atomic_load_n(count, __ATOMIC_ACQUIRE) != launches_) {
+      for (int i = 0; i < 16; ++i) pause();
+      const auto now = Time::now();
+      if (now - begin > cuda::kBeforeYield) std::this_thread::yield();
+      if (now - asked < kBetweenLooks) continue;
+      asked = now;
+      const cudaError_t state = cudaStreamQuery(stream_);
+      if (state != cudaSuccess && state != cudaErrorNotReady) C10_CUDA_CHECK(state);
+    }
+  }
+
   void give_up() noexcept {
     if (Process::instance().refusal() != nullptr || Process::instance().lost()) {
       // Whoever frees device memory now calls CUDA.
       for (at::Tensor& tensor : outputs_) static_cast<void>(tensor.unsafeReleaseTensorImpl());
+      for (Tensors* host : {&host_inputs_, &host_outputs_}) {
+        for (at::Tensor& tensor : *host) static_cast<void>(tensor.unsafeReleaseTensorImpl());
+      }
+      static_cast<void>(done_.unsafeReleaseTensorImpl());
       for (at::Tensor& tensor : inputs_) static_cast<void>(tensor.unsafeReleaseTensorImpl());
       static_cast<void>(pool_.release());
       return;
@@ -307,6 +365,8 @@ class CudaCapturedGraph final : public CapturedGraph {
   std::unique_ptr<Pool> pool_;
   Tensors outputs_;       ///< In the pool.
   Tensors host_outputs_;  ///< Pinned; none for results on the device.
+  at::Tensor done_;       ///< Pinned: how often the graph has come to its end.
+  int launches_ = 0;
   cudaGraphExec_t executable_ = nullptr;
   std::size_t bytes_ = 0;
 };

@@ -147,6 +147,7 @@ Tensors GraphCache::run_eagerly(const GraphFunction& function, const Tensors& in
     throw NotCapturable(known->why);
   }
   eager_.fetch_add(1, std::memory_order_relaxed);
+  clock_.fetch_add(1, std::memory_order_relaxed);  // By which those in the cache grow old, too.
   try {
     const Tensors placed = device_->on_device(inputs);
     Tensors outputs = function(placed);
@@ -155,7 +156,11 @@ Tensors GraphCache::run_eagerly(const GraphFunction& function, const Tensors& in
       // What has just run has also warmed up: whatever libtorch makes at the first use on this
       // stream is made, and the capture executes nothing, so the call's effects happen once.
       if (use == GraphUse::kAlways || uses > options_.eager_uses) {
-        try_capture(function, inputs, outputs, results, known, slot, key);
+        if (use == GraphUse::kAlways || has_room()) {
+          try_capture(function, inputs, outputs, results, known, slot, key);
+        } else {
+          deferred_.fetch_add(1, std::memory_order_relaxed);
+        }
       }
     }
     if (use == GraphUse::kAlways && known->refused.load(std::memory_order_acquire)) {
@@ -173,6 +178,24 @@ Tensors GraphCache::run_eagerly(const GraphFunction& function, const Tensors& in
     }
     throw;
   }
+}
+
+bool GraphCache::has_room() noexcept {
+  const std::size_t graphs = graphs_.load(std::memory_order_relaxed);
+  const std::size_t bytes = bytes_.load(std::memory_order_relaxed);
+  if (graphs == 0) return true;
+  if (graphs < options_.max_graphs && bytes + bytes / graphs <= options_.max_bytes) return true;
+  // Full. When even the oldest was used not long ago, those in the cache are the calls of now, in
+  // more shapes than fit: to capture this one would give up one that comes again at once, and so on
+  // without end.
+  const std::uint64_t now = clock_.load(std::memory_order_relaxed);
+  for (Slot& slot : slots_) {
+    const std::lock_guard lock(slot.mutex);
+    for (const auto& [key, entry] : slot.entries) {
+      if (!entry.in_use && now - entry.last_use > 4 * graphs) return true;
+    }
+  }
+  return false;
 }
 
 void GraphCache::try_capture(const GraphFunction& function, const Tensors& inputs,

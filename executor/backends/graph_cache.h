@@ -85,7 +85,7 @@ class GraphDevice {
 };
 
 struct GraphCacheOptions {
-  std::size_t max_bytes = std::size_t{1} << 30;  ///< Of all captured calls together.
+  std::size_t max_bytes = std::size_t{4} << 30;  ///< Of all captured calls together.
   std::size_t max_graphs = 1024;
   /// Uses of a call with the same shapes before it is captured.
   std::size_t eager_uses = 2;
@@ -101,7 +101,7 @@ struct GraphCacheSnapshot {
   std::uint64_t eager = 0;     ///< Calls that ran without a graph.
   std::uint64_t captures = 0;  ///< That succeeded.
   std::uint64_t failures = 0;  ///< Captures that did not.
-  std::uint64_t deferred = 0;  ///< Captures put off, as somebody else was capturing.
+  std::uint64_t deferred = 0;  ///< Captures put off: somebody else captured, or there was no room.
   std::uint64_t evicted = 0;
   std::size_t graphs = 0;
   std::size_t bytes = 0;
@@ -191,6 +191,8 @@ class GraphCache {
                GraphResults results, const std::shared_ptr<Known>& known, Slot& slot,
                const Key& key);
   void refuse(Known& known, const std::string& why);
+  /// Whether one more may be captured without giving up one that is in use as often.
+  [[nodiscard]] bool has_room() noexcept;
   /// REQUIRES: a permit of class graph.
   void give_up(std::size_t bytes, std::size_t graphs);
   void give_up_all() noexcept;

@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <stdexcept>
 
 namespace streamgate::executor::cuda {
@@ -111,14 +112,15 @@ void Process::initialise(c10::DeviceIndex device) {
 Queue Process::take(c10::DeviceIndex device, std::size_t level) {
   if (const char* const why = refusal()) throw std::runtime_error(why);
   const std::lock_guard lock(mutex_);
-  const auto found = std::find_if(free_.begin(), free_.end(), [&](const Queue& queue) {
+  // The last one first: what libtorch keeps for a stream is most likely still there.
+  const auto found = std::find_if(free_.rbegin(), free_.rend(), [&](const Queue& queue) {
     // Its last owner may have gone while the device was at work.
     return queue.device == device && queue.level == level &&
            cudaStreamQuery(queue.stream) == cudaSuccess;
   });
-  if (found != free_.end()) {
+  if (found != free_.rend()) {
     const Queue queue = *found;
-    free_.erase(found);
+    free_.erase(std::next(found).base());
     return queue;
   }
   Queue queue{.device = device, .level = level};

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <mutex>
@@ -20,6 +21,10 @@ namespace streamgate::executor::cuda {
 
 /// Streams that a slot may have, by urgency: most, half of what the device has, all of it.
 inline constexpr std::size_t kLevels = 3;
+
+/// How often a waiting thread asks the driver, and how long it keeps its core to itself.
+inline constexpr std::chrono::microseconds kBetweenQuestions{2};
+inline constexpr std::chrono::microseconds kBeforeYield{20};
 
 /// A device queue and the urgency that it was made with. Made once, kept until the process ends.
 struct Queue {

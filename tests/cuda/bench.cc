@@ -114,8 +114,12 @@ struct Ways {
     };
   }
 
+  /// Not of libtorch's pool, whose 33rd is its 1st: a capture there ends another client's program.
   static std::shared_ptr<c10::cuda::CUDAStreamGuard> own_stream() {
-    return std::make_shared<c10::cuda::CUDAStreamGuard>(c10::cuda::getStreamFromPool());
+    cudaStream_t stream = nullptr;
+    C10_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    return std::make_shared<c10::cuda::CUDAStreamGuard>(
+        c10::cuda::getStreamFromExternal(stream, kDevice.index()));
   }
 
   Way eager() const {
@@ -124,18 +128,26 @@ struct Ways {
     };
   }
 
-  Way replay() const {
-    return [this](std::size_t) -> Call {
+  /// `copies`: inputs and results on the device are handed over as copies, as a service must.
+  Way replay(bool copies) const {
+    return [this, copies](std::size_t) -> Call {
       const at::NoGradGuard no_grad;
       auto guard = own_stream();
       auto graphs = std::make_shared<std::vector<std::unique_ptr<HandWritten>>>();
       for (const at::Tensor& input : model.inputs) graphs->push_back(capture_by_hand(model, input));
-      return [this, guard, graphs](std::size_t turn) {
+      return [this, copies, guard, graphs](std::size_t turn) {
         const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream();
         HandWritten& one = *(*graphs)[turn % graphs->size()];
-        if (host) one.input.copy_(inputs[turn % inputs.size()], /*non_blocking=*/true);
+        if (host || copies) {
+          one.input.copy_(inputs[turn % inputs.size()], /*non_blocking=*/true);
+        }
         one.graph.replay();
-        if (host) one.host_output.copy_(one.output, /*non_blocking=*/true);
+        at::Tensor output;
+        if (host) {
+          one.host_output.copy_(one.output, /*non_blocking=*/true);
+        } else if (copies) {
+          output = one.output.clone();
+        }
         stream.synchronize();
       };
     };
@@ -155,11 +167,17 @@ struct Service {
           return Tensors{model.forward(inputs.front())};
         }) {}
 
+  /// "fixed", "knee" or a number, which is a fixed limit.
   static policies::Config config(const std::string& policy) {
     policies::Config config;
     config.executor.backend = "cuda";
     config.executor.streams = 64;
-    config.gates[policies::index_of(OpClass::kRaw)].policy = policy;
+    policies::GateConfig& raw = config.gates[policies::index_of(OpClass::kRaw)];
+    if (policy.find_first_not_of("0123456789") == std::string::npos) {
+      raw.limit = std::stoul(policy);
+    } else {
+      raw.policy = policy;
+    }
     return config;
   }
 
@@ -223,40 +241,52 @@ Measured measure(const Way& way, std::size_t clients, std::chrono::milliseconds 
           .p99_us = all[all.size() * 99 / 100]};
 }
 
+void say_cache(const Model& model, std::size_t clients, Service& service) {
+  const auto cached = service.cache.snapshot();
+  std::printf(
+      "{\"measure\":\"cache\",\"model\":\"%s\",\"clients\":%zu,\"replays\":%llu,\"eager\":%llu,"
+      "\"captures\":%llu,\"failures\":%llu,\"deferred\":%llu,\"graphs\":%zu,\"bytes\":%zu,"
+      "\"why\":\"%s\",\"limit\":%zu}\n",
+      model.name.c_str(), clients, static_cast<unsigned long long>(cached.replays),
+      static_cast<unsigned long long>(cached.eager),
+      static_cast<unsigned long long>(cached.captures),
+      static_cast<unsigned long long>(cached.failures),
+      static_cast<unsigned long long>(cached.deferred), cached.graphs, cached.bytes,
+      cached.not_capturable.empty() ? "" : cached.not_capturable.front().c_str(),
+      service.executor.snapshot().gates[policies::index_of(OpClass::kRaw)].limit);
+}
+
+/// `names`: mutex, eager, replay, replay-copies, or what Service::config takes.
 void serve(const Model& model, bool host, const std::vector<std::size_t>& clients,
-           std::chrono::milliseconds time, int repetitions) {
+           std::chrono::milliseconds time, int repetitions,
+           const std::vector<std::string>& names) {
   const Ways ways(model, host);
   for (int repetition = 0; repetition < repetitions; ++repetition) {
     for (const std::size_t count : clients) {
-      Service fixed(model, "fixed");
-      Service knee(model, "knee");
-      const std::pair<const char*, Way> all[] = {{"mutex", ways.mutex()},
-                                                 {"eager", ways.eager()},
-                                                 {"replay", ways.replay()},
-                                                 {"streamgate", fixed.way(ways)},
-                                                 {"streamgate-knee", knee.way(ways)}};
-      for (const auto& [name, way] : all) {
+      for (const std::string& name : names) {
+        std::unique_ptr<Service> service;
+        Way way;
+        if (name == "mutex") {
+          way = ways.mutex();
+        } else if (name == "eager") {
+          way = ways.eager();
+        } else if (name == "replay" || name == "replay-copies") {
+          way = ways.replay(name == "replay-copies");
+        } else {
+          service = std::make_unique<Service>(model, name);
+          way = service->way(ways);
+        }
         const Measured measured = measure(way, count, time);
         std::printf(
-            "{\"measure\":\"serve\",\"model\":\"%s\",\"data\":\"%s\",\"way\":\"%s\",\"clients\":%zu,"
-            "\"repetition\":%d,\"per_second\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f}\n",
-            model.name.c_str(), host ? "host" : "device", name, count, repetition,
-            measured.per_second, measured.p50_us, measured.p99_us);
+            "{\"measure\":\"serve\",\"model\":\"%s\",\"data\":\"%s\",\"way\":\"%s%s\","
+            "\"clients\":%zu,\"repetition\":%d,\"per_second\":%.0f,\"p50_us\":%.1f,"
+            "\"p99_us\":%.1f}\n",
+            model.name.c_str(), host ? "host" : "device", service ? "streamgate-" : "",
+            name.c_str(), count, repetition, measured.per_second, measured.p50_us,
+            measured.p99_us);
+        if (service) say_cache(model, count, *service);
         std::fflush(stdout);
       }
-      const auto cached = fixed.cache.snapshot();
-      std::printf(
-          "{\"measure\":\"cache\",\"model\":\"%s\",\"clients\":%zu,\"replays\":%llu,\"eager\":%llu,"
-          "\"captures\":%llu,\"failures\":%llu,\"deferred\":%llu,\"graphs\":%zu,\"bytes\":%zu,"
-          "\"why\":\"%s\",\"knee_limit\":%zu}\n",
-          model.name.c_str(), count, static_cast<unsigned long long>(cached.replays),
-          static_cast<unsigned long long>(cached.eager),
-          static_cast<unsigned long long>(cached.captures),
-          static_cast<unsigned long long>(cached.failures),
-          static_cast<unsigned long long>(cached.deferred), cached.graphs, cached.bytes,
-          cached.not_capturable.empty() ? "" : cached.not_capturable.front().c_str(),
-          knee.executor.snapshot().gates[policies::index_of(OpClass::kRaw)].limit);
-      std::fflush(stdout);
     }
   }
 }
@@ -310,9 +340,11 @@ void cost(int repetitions) {
   }
 }
 
-/// 16 threads, half of them capturing new shapes and half eager, until so many calls are made.
-/// Without Streamgate the captures meet, as in a program that does not know the rule.
-int mixed(std::uint64_t calls, bool with_streamgate, CaptureMode mode) {
+/// 16 threads, half of them capturing new shapes and half eager, until so many calls are made. With
+/// and without Streamgate the same program, by libtorch's own graphs ("libtorch") or as the cache
+/// captures ("cache"); only that without it captures meet, as where nobody knows the rule.
+int mixed(std::uint64_t calls, bool with_streamgate, const std::string& graphs_by,
+          CaptureMode mode) {
   const Model model = make_model("mlp6x256", kDevice);
   Service service(model, "fixed");
   const auto graphs = executor::make_cuda_graphs(0, mode);
@@ -335,8 +367,25 @@ int mixed(std::uint64_t calls, bool with_streamgate, CaptureMode mode) {
   const auto judge = [&](const at::Tensor& result, std::size_t shape) {
     if (!at::allclose(result, outputs[shape], 1e-3, 1e-3)) ++wrong;
   };
+  const bool by_libtorch = graphs_by == "libtorch";
   const auto capture = [&](std::size_t shape) {
     const at::NoGradGuard no_grad;
+    // Whatever a thread makes at its first operation cannot be made in a capture.
+    thread_local const at::Tensor warm = model.forward(inputs[shape]);
+    if (by_libtorch) {
+      at::cuda::CUDAGraph graph;
+      graph.capture_begin({0, 0}, mode == CaptureMode::kGlobal ? cudaStreamCaptureModeGlobal
+                                  : mode == CaptureMode::kRelaxed
+                                      ? cudaStreamCaptureModeRelaxed
+                                      : cudaStreamCaptureModeThreadLocal);
+      const at::Tensor output = model.forward(inputs[shape]);
+      graph.capture_end();
+      for (int i = 0; i < 20; ++i) {
+        graph.replay();
+        judge(output, shape);
+      }
+      return 20;
+    }
     auto graph = graphs->capture(service.forward, {inputs[shape]}, {outputs[shape]},
                                  GraphResults::kDevice);
     for (int i = 0; i < 20; ++i) judge(graph->replay({inputs[shape]}).front(), shape);
@@ -382,9 +431,10 @@ int mixed(std::uint64_t calls, bool with_streamgate, CaptureMode mode) {
   }
   threads.clear();
   std::printf(
-      "{\"measure\":\"mixed\",\"streamgate\":%s,\"calls\":%llu,\"captures\":%llu,\"wrong\":%llu,"
+      "{\"measure\":\"mixed\",\"graphs\":\"%s\",\"streamgate\":%s,\"calls\":%llu,\"captures\":%llu,\"wrong\":%llu,"
       "\"failed\":%llu,\"seconds\":%.1f}\n",
-      with_streamgate ? "true" : "false", static_cast<unsigned long long>(done.load()),
+      graphs_by.c_str(), with_streamgate ? "true" : "false",
+      static_cast<unsigned long long>(done.load()),
       static_cast<unsigned long long>(captures.load()),
       static_cast<unsigned long long>(wrong.load()), static_cast<unsigned long long>(failed.load()),
       seconds(Time::now() - begin));
@@ -422,13 +472,19 @@ void first_call(std::chrono::milliseconds time) {
       alone.per_second, alone.p99_us, beside.per_second, beside.p99_us, shapes.load());
 }
 
-std::vector<std::size_t> numbers(const std::string& text) {
-  std::vector<std::size_t> list;
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> list;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t comma = std::min(text.find(',', at), text.size());
-    list.push_back(std::stoul(text.substr(at, comma - at)));
+    list.push_back(text.substr(at, comma - at));
     at = comma + 1;
   }
+  return list;
+}
+
+std::vector<std::size_t> numbers(const std::string& text) {
+  std::vector<std::size_t> list;
+  for (const std::string& number : split(text)) list.push_back(std::stoul(number));
   return list;
 }
 
@@ -440,20 +496,22 @@ int run(const std::vector<std::string>& words) {
   if (what == "serve") {
     const Model model = make_model(word(1, "mlp6x256"), kDevice);
     serve(model, word(2, "host") == "host", numbers(word(3, "1,4,16,32,64")),
-          std::chrono::milliseconds{std::stoul(word(4, "1000"))}, std::stoi(word(5, "1")));
+          std::chrono::milliseconds{std::stoul(word(4, "1000"))}, std::stoi(word(5, "1")),
+          split(word(6, "mutex,eager,replay,replay-copies,fixed,knee")));
     return 0;
   }
   if (what == "cost") return cost(std::stoi(word(1, "3"))), 0;
   if (what == "mixed") {
     return mixed(std::stoull(word(1, "2000000")), word(2, "with") == "with",
-                 executor::capture_mode_of(word(3, "thread_local")));
+                 word(3, "libtorch"), executor::capture_mode_of(word(4, "thread_local")));
   }
   if (what == "first_call") {
     return first_call(std::chrono::milliseconds{std::stoul(word(1, "3000"))}), 0;
   }
   std::fprintf(stderr,
-               "usage: serve MODEL host|device CLIENTS,... MILLISECONDS REPETITIONS\n"
-               "       cost REPETITIONS | mixed CALLS with|without MODE | first_call MILLISECONDS\n");
+               "usage: serve MODEL host|device CLIENTS,... MILLISECONDS REPETITIONS WAYS,...\n"
+               "       cost REPETITIONS | mixed CALLS with|without libtorch|cache MODE\n"
+               "       first_call MILLISECONDS\n");
   return 2;
 }
 

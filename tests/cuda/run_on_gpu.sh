@@ -85,21 +85,23 @@ if part probe; then
 fi
 if part mixed; then
   say "Without Streamgate this is expected to die (exit code 124 is the guard's, 134 and 139 signals)."
-  for mode in thread_local relaxed global; do bench 30 mixed 2000000 without $mode; done
-  bench 120 mixed 2000000 with thread_local || status=1
+  for mode in thread_local relaxed global; do bench 20 mixed 2000000 without libtorch $mode; done
+  bench 20 mixed 200000 without cache relaxed
+  bench 150 mixed 2000000 with libtorch thread_local || status=1
+  bench 20 mixed 200000 with cache relaxed || status=1
 fi
 if part serve; then
-  bench 120 serve mlp6x256 host 1,4,16,32,64 1000 1 || status=1
-  bench 90 serve mlp6x256 device 1,16,32,64 1000 1 || status=1
+  bench 120 serve mlp6x256 host 1,4,16,32,64 1000 1 mutex,eager,replay,fixed,knee || status=1
+  bench 90 serve mlp6x256 device 16 1000 1 || status=1
 fi
 if part first_call; then bench 60 first_call 3000 || status=1; fi
 if part models; then
-  for model in mlp12x1024 encoder cnn; do bench 90 serve $model host 16 1000 1 || status=1; done
+  for model in mlp12x1024 encoder cnn; do bench 90 serve $model host 16 1000 1 mutex,eager,replay,fixed || status=1; done
 fi
 if part memcheck; then
   step memcheck 300 compute-sanitizer --tool memcheck --error-exitcode 9 \
     "$build/tests/cuda/streamgate_cuda_test" --gtest_brief=1 --gtest_filter='-*Dies*:*Lost*'
 fi
-if part soak; then bench 240 mixed 20000000 with thread_local || status=1; fi
+if part soak; then bench 240 mixed 5000000 with libtorch thread_local || status=1; fi
 say "all: exit code $status"
 exit $status

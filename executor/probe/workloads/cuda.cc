@@ -7,6 +7,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAStream.h>
 
@@ -79,29 +80,42 @@ class RawOperations final : public CudaOperations {
   }
 };
 
-/// A graph's whole life is one operation: capture, one replay, destruction.
+/// A graph's whole life is one operation: capture, one replay, destruction. By libtorch's own class,
+/// since that is what a service's own tasks of class graph use; the graph cache's way of capturing
+/// shares less between threads and has survived more (docs/cuda.md).
 class GraphOperations final : public CudaOperations {
  public:
   GraphOperations(Backend& backend, StreamIndex stream, const Reference& reference,
-                  GraphDevice& graphs)
-      : CudaOperations(backend, stream, reference), graphs_(graphs) {}
+                  cudaStreamCaptureMode mode)
+      : CudaOperations(backend, stream, reference), mode_(mode) {
+    // Whatever a thread makes at its first operation cannot be made in a capture.
+    static_cast<void>(reference.call(reference.inputs.front()));
+    C10_CUDA_CHECK(cudaStreamSynchronize(c10::cuda::getCurrentCUDAStream()));
+  }
   void encode() override {
     const std::size_t input = next();
-    const Tensors inputs = {reference_.inputs[input]};
-    const auto graph =
-        graphs_.capture(function_, inputs, {reference_.outputs[input]}, GraphResults::kDevice);
-    keep(input, graph->replay(inputs).front());
+    at::cuda::CUDAGraph graph;
+    graph.capture_begin({0, 0}, mode_);
+    const at::Tensor output = reference_.call(reference_.inputs[input]);
+    graph.capture_end();
+    graph.replay();
+    keep(input, output.clone());
+    C10_CUDA_CHECK(cudaStreamSynchronize(c10::cuda::getCurrentCUDAStream()));
   }
 
  private:
-  GraphDevice& graphs_;
-  const GraphFunction function_{
-      [this](const Tensors& inputs) { return Tensors{reference_.call(inputs.front())}; }};
+  const cudaStreamCaptureMode mode_;
 };
+
+cudaStreamCaptureMode to_cuda(CaptureMode mode) {
+  return mode == CaptureMode::kGlobal        ? cudaStreamCaptureModeGlobal
+         : mode == CaptureMode::kThreadLocal ? cudaStreamCaptureModeThreadLocal
+                                             : cudaStreamCaptureModeRelaxed;
+}
 
 class CudaWorkload final : public Workload {
  public:
-  explicit CudaWorkload(CaptureMode mode) : graphs_(make_cuda_graphs(0, mode)) {}
+  explicit CudaWorkload(CaptureMode mode) : mode_(to_cuda(mode)) {}
 
   void initialise() override { backend_->initialise(1); }
   Provenance provenance() const override { return backend_->provenance(); }
@@ -133,14 +147,14 @@ class CudaWorkload final : public Workload {
     // Stages may come back to a stream; of two threads none has the same.
     if (!std::exchange(opened_.at(stream), true)) backend_->open_stream(stream);
     if (op_class == OpClass::kGraph) {
-      return std::make_unique<GraphOperations>(*backend_, stream, reference_, *graphs_);
+      return std::make_unique<GraphOperations>(*backend_, stream, reference_, mode_);
     }
     return std::make_unique<RawOperations>(*backend_, stream, reference_);
   }
 
  private:
   std::unique_ptr<Backend> backend_ = make_cuda_backend(policies::Config{});
-  std::unique_ptr<GraphDevice> graphs_;
+  const cudaStreamCaptureMode mode_;
   Reference reference_;
   std::array<bool, StreamPool::kMaxSlots> opened_{};
 };
