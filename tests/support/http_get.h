@@ -83,6 +83,19 @@ class Connection {
   int socket_;
 };
 
+/// A body that came in chunks, put together.
+inline std::string unchunked(std::string_view chunks) {
+  std::string body;
+  for (;;) {
+    const std::size_t size = std::stoul(std::string(chunks.substr(0, 16)), nullptr, 16);
+    const std::size_t begin = chunks.find("\r\n") + 2;
+    if (size == 0) return body;
+    if (begin + size + 2 > chunks.size()) throw std::runtime_error("the reply was cut off");
+    body += chunks.substr(begin, size);
+    chunks.remove_prefix(begin + size + 2);
+  }
+}
+
 struct HttpReply {
   int status = 0;
   std::string body;
@@ -117,6 +130,7 @@ inline HttpReply http_get(const std::string& url,
   if (length < head && std::stoul(reply.substr(length + 16)) != result.body.size()) {
     throw std::runtime_error("the reply was cut off");
   }
+  if (reply.find("Transfer-Encoding: chunked\r\n") < head) result.body = unchunked(result.body);
   return result;
 }
 
