@@ -9,7 +9,9 @@
 #include <c10/core/TensorImpl.h>
 
 #include <limits>
+#include <mutex>
 #include <optional>
+#include <unordered_map>
 #include <utility>
 
 namespace streamgate::executor {
@@ -22,7 +24,32 @@ struct Memory {
 /// Its address is also how memory of ours is known.
 void end_memory(void* context) { delete static_cast<Memory*>(context); }
 
+/// Blocks that are kept by their address.
+struct Kept {
+  std::mutex mutex;
+  std::unordered_map<const void*, Block> blocks;
+};
+Kept& kept() {
+  // Never destroyed: tensors of static storage end after main.
+  static auto& all = *new Kept;
+  return all;
+}
+
 }  // namespace
+
+void* keep_memory(Block block) {
+  void* const address = block.data();
+  const std::lock_guard lock(kept().mutex);
+  kept().blocks.emplace(address, std::move(block));
+  return address;
+}
+
+bool end_memory_at(void* address) noexcept {
+  std::unordered_map<const void*, Block>::node_type ended;  // Gives back without the lock.
+  const std::lock_guard lock(kept().mutex);
+  ended = kept().blocks.extract(address);
+  return !ended.empty();
+}
 
 c10::DataPtr tensor_memory(std::shared_ptr<const Block> block, std::size_t begin) {
   std::byte* const data = block->data() + begin;
@@ -33,8 +60,13 @@ c10::DataPtr tensor_memory(std::shared_ptr<const Block> block, std::size_t begin
 const Block* block_of(const at::Tensor& tensor) noexcept {
   if (!tensor.has_storage()) return nullptr;
   const c10::DataPtr& data = tensor.storage().data_ptr();
-  if (data.get_deleter() != &end_memory) return nullptr;
-  return static_cast<const Memory*>(data.get_context())->block.get();
+  if (data.get_deleter() == &end_memory) {
+    return static_cast<const Memory*>(data.get_context())->block.get();
+  }
+  // It stays where it is as long as the tensor holds its memory.
+  const std::lock_guard lock(kept().mutex);
+  const auto found = kept().blocks.find(data.get());
+  return found == kept().blocks.end() ? nullptr : &found->second;
 }
 
 std::optional<std::size_t> extent_of(const TensorShape& shape) noexcept {
