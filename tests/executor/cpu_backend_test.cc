@@ -11,8 +11,11 @@
 #include <gtest/gtest.h>
 #include <torch/version.h>
 
+#include <atomic>
 #include <cstddef>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -66,6 +69,55 @@ TEST(CpuBackend, ACallerHasItsShareWhileItRunsAndItsOwnNumberAfterwards) {
     EXPECT_THROW((void)executor.run([]() -> int { throw std::runtime_error("no"); }),
                  std::runtime_error);
     EXPECT_EQ(at::get_num_threads(), before) << "after a task that threw";
+  }
+}
+
+/// Asks for as many threads within a task as a test says, with each completion.
+class SplittingPolicy final : public policies::LimitPolicy {
+ public:
+  explicit SplittingPolicy(const std::atomic<std::size_t>& threads) : threads_(threads) {}
+  std::size_t initial_limit() const noexcept override { return 1; }
+  bool wants_observations() const noexcept override { return true; }
+  std::size_t intra_op_threads() const noexcept override { return threads_; }
+  std::optional<std::size_t> observe(const policies::Observation&) noexcept override { return 1; }
+
+ private:
+  const std::atomic<std::size_t>& threads_;
+};
+
+TEST(CpuBackend, AnotherSplitHoldsFromTheNextTaskOnForWorkersAndCallers) {
+  std::atomic<std::size_t> wanted{2};
+  ExecutorOptions options{.config = cpu_config(1, 2)};
+  options.limit_policy = [&](OpClass c, const policies::LimitPolicyOptions& made)
+      -> std::unique_ptr<policies::LimitPolicy> {
+    if (c != OpClass::kRaw) return policies::make_limit_policy(made);
+    return std::make_unique<SplittingPolicy>(wanted);
+  };
+  Executor executor(std::move(options));
+  at::set_num_threads(5);
+  for (const int threads : {2, 4, 1, 3}) {
+    wanted = static_cast<std::size_t>(threads);
+    EXPECT_TRUE(executor.run([] {}));  // With its end the policy is asked.
+    EXPECT_EQ(executor.submit([] { return at::get_num_threads(); }).get().value(), threads);
+    EXPECT_EQ(executor.run([] { return at::get_num_threads(); }).value(), threads);
+    EXPECT_EQ(at::get_num_threads(), 5) << "a caller's own number comes back";
+    EXPECT_EQ(executor.snapshot().arena.intra_op_threads, wanted);
+  }
+}
+
+TEST(CpuBackend, KneeChoosesTheThreadsWithinATaskWhereTheConfigSaysSo) {
+  for (const bool adapt : {false, true}) {
+    Config config = cpu_config(2, 2);
+    config.executor.adapt_intra_op = adapt;
+    std::size_t cores = 99;
+    ExecutorOptions options{.config = config};
+    options.limit_policy = [&](OpClass c, const policies::LimitPolicyOptions& made) {
+      if (c == OpClass::kRaw) cores = made.cores_to_split;
+      return policies::make_limit_policy(made);
+    };
+    Executor executor(std::move(options));
+    EXPECT_EQ(cores, adapt ? 4U : 0U);
+    EXPECT_EQ(executor.run([] { return at::get_num_threads(); }).value(), adapt ? 1 : 2);
   }
 }
 

@@ -33,7 +33,8 @@ struct DrawnPlant {
   }
 };
 
-/// The constants of `knee` were chosen with the plants of the first; goals are judged on the second.
+/// The constants of `knee` were chosen with the plants of the first, and with those from 300 to 699;
+/// goals are judged on the second.
 struct SeedRange {
   std::uint64_t first;
   std::uint64_t end;
