@@ -200,10 +200,12 @@ class CudaBackend final : public Backend {
   policies::OpClassSet default_class() const noexcept override { return policies::OpClass::kRaw; }
   bool shares_cores() const noexcept override { return false; }
   bool needs_limits() const noexcept override { return false; }
-  /// A caller that waits for the device keeps a core at it: with more callers than cores throughput
-  /// falls (facts.md 2: replays, 173,389 a second with 16 threads on 16 cores, 151,005 with 32).
+  /// A caller that waits for the device keeps a core at it, so that more of them than cores are too
+  /// many; but a permit goes from one caller to the next, who sleeps, and with one for each core the
+  /// device idles until that one is awake. Replays a second of 64 clients on 16 cores, by the limit:
+  /// 16: 123,586; 24: 139,152; 32: 146,734; 48: 141,007 (docs/cuda.md).
   std::size_t first_width(std::size_t, std::size_t) const noexcept override {
-    return std::max(1U, std::thread::hardware_concurrency());
+    return 2 * std::max<std::size_t>(1, std::thread::hardware_concurrency());
   }
   /// libtorch's rule: one capture at a time in a process. Two have been seen to survive, and to die.
   std::size_t widest(policies::OpClass op_class) const noexcept override {

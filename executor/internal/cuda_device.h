@@ -23,7 +23,7 @@ namespace streamgate::executor::cuda {
 inline constexpr std::size_t kLevels = 3;
 
 /// How often a waiting thread asks the driver, and how long it keeps its core to itself.
-inline constexpr std::chrono::microseconds kBetweenQuestions{2};
+inline constexpr std::chrono::microseconds kBetweenQuestions{1};
 inline constexpr std::chrono::microseconds kBeforeYield{20};
 
 /// A device queue and the urgency that it was made with. Made once, kept until the process ends.

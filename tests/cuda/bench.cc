@@ -382,13 +382,16 @@ int mixed(std::uint64_t calls, bool with_streamgate, const std::string& graphs_b
       graph.capture_end();
       for (int i = 0; i < 20; ++i) {
         graph.replay();
-        judge(output, shape);
+        if (i % 5 == 0) judge(output, shape);
       }
       return 20;
     }
     auto graph = graphs->capture(service.forward, {inputs[shape]}, {outputs[shape]},
                                  GraphResults::kDevice);
-    for (int i = 0; i < 20; ++i) judge(graph->replay({inputs[shape]}).front(), shape);
+    for (int i = 0; i < 20; ++i) {
+      const at::Tensor result = graph->replay({inputs[shape]}).front();
+      if (i % 5 == 0) judge(result, shape);
+    }
     return 20;
   };
   const auto raw = [&](std::size_t shape) {

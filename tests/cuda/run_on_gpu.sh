@@ -59,7 +59,8 @@ begin=$SECONDS
   -DCMAKE_PREFIX_PATH="$prefix;$torch" -DTOMLPLUSPLUS_INCLUDE_DIR="$prefix/include" \
   -DSTREAMGATE_WITH_METRICS=OFF -DSTREAMGATE_BUILD_EXAMPLES=OFF -DSTREAMGATE_BUILD_BENCHMARKS=OFF \
   -DSTREAMGATE_WITH_CUDA=ON &&
-  ninja -C "$build" streamgate streamgate_cuda_test streamgate_cuda_bench; } >"$out/build.log" 2>&1
+  ninja -C "$build" streamgate streamgate_cuda_test streamgate_cuda_bench \
+    streamgate_cpu_backend_test streamgate_executor_test streamgate_completions_test; } >"$out/build.log" 2>&1
 code=$?
 say "build: exit code $code after $((SECONDS - begin)) s"
 if [ "$code" != 0 ]; then
@@ -72,6 +73,11 @@ if part test; then
   printf '[executor]\nbackend = "cuda"\n' >"$work/cuda.toml"
   step doctor 60 "$build/bin/streamgate" doctor --config "$work/cuda.toml"
   step test 200 "$build/tests/cuda/streamgate_cuda_test" --gtest_brief=1
+  step "test of the executor" 120 "$build/tests/streamgate_executor_test" --gtest_brief=1 \
+    --gtest_filter='-*.Slow*:*.Long*'
+  step "test of completions" 60 "$build/tests/streamgate_completions_test" --gtest_brief=1
+  step "test of the cache" 60 "$build/tests/streamgate_cpu_backend_test" --gtest_brief=1 \
+    --gtest_filter='GraphCache*'
 fi
 if part cost; then bench 60 cost 3 || status=1; fi
 if part probe; then
