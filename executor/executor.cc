@@ -70,6 +70,9 @@ void open_overflow(Core& core) {
   pool.supervisor.program = worker_program(config.worker_command);
   pool.supervisor.channel = {.host_arena_bytes = config.arena_bytes,
                              .worker_arena_bytes = config.arena_bytes};
+  // The dynamic linker reads some hundreds of megabytes before a worker can say a word: 0.5 s when
+  // they are in memory, more than 10 s from the disk of a busy machine.
+  pool.supervisor.start_within = std::chrono::seconds(60);
   // As many as here give the same bits: libtorch splits sums among its threads.
   pool.supervisor.intra_op_threads =
       config.worker_threads != 0 ? config.worker_threads : core.config().executor.intra_op_threads;

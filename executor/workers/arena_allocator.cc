@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <memory>
 #include <optional>
 #include <utility>
 
@@ -21,10 +20,16 @@ namespace {
 
 std::atomic<Channel*> arena_of{nullptr};
 
+c10::Allocator* ordinary = nullptr;  ///< Set once, before the allocator below is libtorch's.
+
+/// Both kinds of memory are ended by their address: operators of oneDNN take memory and give it
+/// back by that alone (raw_allocate), and there is one way to end for all of it.
+void end_either(void* address) {
+  if (!end_memory_at(address)) ordinary->raw_deallocate(address);
+}
+
 class ArenaAllocator final : public c10::Allocator {
  public:
-  explicit ArenaAllocator(c10::Allocator& ordinary) : ordinary_(ordinary) {}
-
   // Two of each, since libtorch dropped a const between 1.13 and 2.6, and asks for copy_data since.
   // Whichever it has is overridden.
   c10::DataPtr allocate(std::size_t bytes) const { return give(bytes); }
@@ -32,21 +37,22 @@ class ArenaAllocator final : public c10::Allocator {
   void copy_data(void* to, const void* from, std::size_t bytes) const {
     std::memcpy(to, from, bytes);
   }
-  // No raw_deleter: memory has one of two deleters, and libtorch is to keep the one it got.
+  c10::DeleterFnPtr raw_deleter() const override { return &end_either; }
 
  private:
-  c10::DataPtr give(std::size_t bytes) const {
+  static c10::DataPtr give(std::size_t bytes) {
     // Acquire: pairs with the release that set it; the channel is whole.
     Channel* const channel = arena_of.load(std::memory_order_acquire);
     if (channel != nullptr && bytes >= kSmallestInArena) {
       std::optional<Block> block =
           channel->allocate(bytes, std::chrono::steady_clock::time_point::min());
-      if (block) return tensor_memory(std::make_shared<const Block>(std::move(*block)));
+      if (block) {
+        void* const address = keep_memory(std::move(*block));
+        return {address, address, &end_either, c10::Device(c10::DeviceType::CPU)};
+      }
     }
-    return ordinary_.allocate(bytes);
+    return ordinary->allocate(bytes);
   }
-
-  c10::Allocator& ordinary_;
 };
 
 }  // namespace
@@ -54,8 +60,8 @@ class ArenaAllocator final : public c10::Allocator {
 ArenaAllocation::ArenaAllocation(Channel& channel) {
   // Never taken back: a tensor may ask its allocator for more as long as the process lives.
   static const bool installed = [] {
-    c10::SetCPUAllocator(new ArenaAllocator(*c10::GetCPUAllocator()),
-                         std::numeric_limits<std::uint8_t>::max());
+    ordinary = c10::GetCPUAllocator();
+    c10::SetCPUAllocator(new ArenaAllocator, std::numeric_limits<std::uint8_t>::max());
     return true;
   }();
   static_cast<void>(installed);

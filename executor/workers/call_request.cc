@@ -4,6 +4,7 @@
 #include <streamgate/executor/internal/operation_target.h>
 #include <streamgate/executor/workers/codec.h>
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <iterator>
@@ -71,9 +72,14 @@ const Operation& RequestRunner::find(const std::vector<IValue>& request) {
   if (known != operations_.end()) return known->second;
   if (!request[1].isNone()) {
     if (!request[3].isInt()) throw CodecError("a request without a digest");
-    static_cast<void>(modules_.add({.name = text_of(request[1]),
-                                    .path = text_of(request[2]),
-                                    .digest = std::bit_cast<std::uint64_t>(request[3].toInt())}));
+    ModuleFile file{.name = text_of(request[1]),
+                    .path = text_of(request[2]),
+                    .digest = std::bit_cast<std::uint64_t>(request[3].toInt())};
+    // One that is loaded needs its file no more, which may be gone or have changed since.
+    const std::vector<ModuleFile> loaded = modules_.files();
+    if (std::find(loaded.begin(), loaded.end(), file) == loaded.end()) {
+      static_cast<void>(modules_.add(std::move(file)));
+    }
   }
   return operations_.emplace(name, Operation::resolve(name, modules_, nullptr)).first->second;
 }

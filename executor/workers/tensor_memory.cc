@@ -9,7 +9,9 @@
 #include <c10/core/TensorImpl.h>
 
 #include <limits>
+#include <mutex>
 #include <optional>
+#include <unordered_map>
 #include <utility>
 
 namespace streamgate::executor {
@@ -30,7 +32,32 @@ const Memory* memory_of(const at::Tensor& tensor) noexcept {
                                            : nullptr;
 }
 
+/// Blocks that are kept by their address.
+struct Kept {
+  std::mutex mutex;
+  std::unordered_map<const void*, Block> blocks;
+};
+Kept& kept() {
+  // Never destroyed: tensors of static storage end after main.
+  static auto& all = *new Kept;
+  return all;
+}
+
 }  // namespace
+
+void* keep_memory(Block block) {
+  void* const address = block.data();
+  const std::lock_guard lock(kept().mutex);
+  kept().blocks.emplace(address, std::move(block));
+  return address;
+}
+
+bool end_memory_at(void* address) noexcept {
+  std::unordered_map<const void*, Block>::node_type ended;  // Gives back without the lock.
+  const std::lock_guard lock(kept().mutex);
+  ended = kept().blocks.extract(address);
+  return !ended.empty();
+}
 
 c10::DataPtr tensor_memory(std::shared_ptr<const Block> block, std::size_t begin,
                            std::uint64_t owner) {
@@ -40,8 +67,12 @@ c10::DataPtr tensor_memory(std::shared_ptr<const Block> block, std::size_t begin
 }
 
 const Block* block_of(const at::Tensor& tensor) noexcept {
-  const Memory* const memory = memory_of(tensor);
-  return memory == nullptr ? nullptr : memory->block.get();
+  if (const Memory* const memory = memory_of(tensor)) return memory->block.get();
+  if (!tensor.has_storage()) return nullptr;
+  // It stays where it is as long as the tensor holds its memory.
+  const std::lock_guard lock(kept().mutex);
+  const auto found = kept().blocks.find(tensor.storage().data_ptr().get());
+  return found == kept().blocks.end() ? nullptr : &found->second;
 }
 
 std::uint64_t owner_of(const at::Tensor& tensor) noexcept {

@@ -239,19 +239,30 @@ void WorkerPool::on_message(const std::shared_ptr<Worker>& worker,
         assignment.call->number_ != message.call) {
       return worker->channel.close(ChannelEnd::kBadMessage);
     }
-    CallEnd end{.result = *result, .begun = worker->channel.started() == message.call};
+    const bool began_now = worker->channel.started() == message.call;
+    CallEnd end{.result = *result, .begun = began_now || assignment.call->begun_ > 0};
     if (*result == CallResult::kDone) {
       end.channel = &worker->channel;
       end.response = std::move(block);
     } else if (block) {
       end.text.assign(reinterpret_cast<const char*>(block.data()), block.bytes());
     }
-    if (*result == CallResult::kCancelled &&
-        (assignment.leave == Worker::Leave::kLate || assignment.leave == Worker::Leave::kHung)) {
+    bool again = false;
+    if (*result == CallResult::kCancelled && assignment.leave == Worker::Leave::kLate) {
       end.result = CallResult::kExpired;
+    } else if (*result == CallResult::kCancelled && assignment.leave == Worker::Leave::kHung) {
+      // It was slow and not hung; nobody has asked for an end of the call.
+      again = !began_now;
+      end.result = CallResult::kWorkerDied;
+      end.cause = WorkerExit::kHung;
+      end.text = "the worker showed no progress, and left the call when it was told to";
     }
     ++worker->calls;
-    ended.push_back({assignment.call, std::move(end)});
+    if (again) {
+      requeue(lock, *assignment.call, ended);
+    } else {
+      ended.push_back({assignment.call, std::move(end)});
+    }
     assigned = release(lock, worker, ended);
   }
   supervisor_.served();

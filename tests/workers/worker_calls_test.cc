@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/jit/api/module.h>
 
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -260,7 +261,7 @@ TEST(ArenaAllocation, LargeResultsLieInTheArenaAndAreLentNotCopied) {
   EXPECT_EQ(block_of(small), nullptr) << "its elements travel in the frame";
   const std::optional<EncodedValues> encoded = encode({result}, pair.worker, testing::guard());
   ASSERT_TRUE(encoded);
-  EXPECT_EQ(encoded->copied_bytes(), 0U);
+  EXPECT_LT(encoded->copied_bytes(), 1'000U) << "the frame only";
   EXPECT_EQ(encoded->lent_bytes(), std::size_t{128} * 256 * 4);
 }
 
@@ -270,6 +271,19 @@ TEST(ArenaAllocation, WhatDoesNotFitLiesInOrdinaryMemory) {
   const at::Tensor large = at::ones({1 << 20});
   EXPECT_EQ(block_of(large), nullptr);
   EXPECT_EQ(large.sum().item<float>(), 1 << 20);
+}
+
+TEST(ArenaAllocation, MemoryMayBeTakenAndGivenBackByItsAddressAlone) {
+  testing::ChannelPair pair;
+  const ArenaAllocation in_arena(pair.worker);
+  c10::Allocator& allocator = *c10::GetAllocator(c10::DeviceType::CPU);
+  for (const std::size_t bytes : {std::size_t{64}, std::size_t{1} << 16, std::size_t{1} << 24}) {
+    void* const address = allocator.raw_allocate(bytes);
+    std::memset(address, 1, bytes);
+    EXPECT_EQ(pair.worker.used_bytes() != 0, bytes == 1 << 16);
+    allocator.raw_deallocate(address);
+    EXPECT_EQ(pair.worker.used_bytes(), 0U);
+  }
 }
 
 TEST(ArenaAllocation, AfterwardsMemoryIsOrdinary) {
