@@ -10,6 +10,11 @@
 #if STREAMGATE_WITH_TORCH
 #include <streamgate/executor/internal/module_registry.h>
 #endif
+#if STREAMGATE_WITH_WORKERS
+#include <streamgate/executor/internal/torch_library.h>
+#include <streamgate/executor/workers/worker_overflow.h>
+#include <streamgate/executor/workers/worker_program.h>
+#endif
 
 #include <oneapi/tbb/info.h>
 
@@ -53,6 +58,38 @@ void resolve_threads(policies::Config::Executor& config) {
   }
 }
 
+/// Gives calls the way to worker processes, if the config asks for any.
+void open_overflow(Core& core) {
+  const policies::Config::Overflow config = core.config().overflow;
+  if (config.workers == 0) return;
+#if STREAMGATE_WITH_WORKERS
+  WorkerPoolOptions pool{.min_workers = std::min(config.min_workers, config.workers),
+                         .max_workers = config.workers,
+                         .run_for = config.run_timeout,
+                         .hang_after = config.hang_timeout,
+                         .idle_after = config.idle_timeout,
+                         .recycle_calls = config.recycle_calls,
+                         .recycle_growth = config.recycle_growth_bytes};
+  pool.supervisor.program = worker_program(config.worker_command);
+  pool.supervisor.channel = {.host_arena_bytes = config.arena_bytes,
+                             .worker_arena_bytes = config.arena_bytes};
+  // The dynamic linker reads some hundreds of megabytes before a worker can say a word: 0.5 s when
+  // they are in memory, more than 10 s from the disk of a busy machine.
+  pool.supervisor.start_within = std::chrono::seconds(60);
+  // As many as here give the same bits: libtorch splits sums among its threads.
+  pool.supervisor.intra_op_threads =
+      config.worker_threads != 0 ? config.worker_threads : core.config().executor.intra_op_threads;
+  pool.supervisor.identity = loaded_torch_identity();
+  core.open_overflow([&](OverflowHome& home) {
+    return std::make_unique<WorkerOverflow>(config, std::move(pool), home);
+  });
+#else
+  throw std::invalid_argument("overflow.workers = " + std::to_string(config.workers) +
+                              ", but this build has no worker processes: they need libtorch, and "
+                              "Linux; set overflow.workers = 0");
+#endif
+}
+
 std::unique_ptr<Core> make_core(ExecutorOptions options) {
   policies::Config& config = options.config;
   if (!options.backend) options.backend = make_backend(config);
@@ -86,6 +123,7 @@ std::unique_ptr<Core> make_core(ExecutorOptions options) {
                                      std::move(measured), std::move(classifier),
                                      std::move(options.limit_policy));
   if (!said.empty()) log_line(said);
+  open_overflow(*core);
   return core;
 }
 

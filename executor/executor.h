@@ -18,6 +18,7 @@
 
 #include <chrono>
 #include <concepts>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -28,9 +29,13 @@
 #include <utility>
 #include <vector>
 
-namespace c10 {
-struct IValue;
+namespace at {
+class Tensor;
 }
+namespace c10 {
+enum class ScalarType : std::int8_t;
+struct IValue;
+}  // namespace c10
 
 namespace streamgate::executor {
 
@@ -225,6 +230,13 @@ class Executor {
   /// The same for a caller that would wait anyway: as run for a closure.
   Result<c10::IValue> run(const Operation& operation, std::vector<c10::IValue> inputs,
                           const CallOptions& options = {});
+
+  /// A contiguous tensor on the CPU for the caller to fill, in memory that a worker process shares:
+  /// a call that takes it there copies nothing of it, and prefers that worker. In ordinary memory
+  /// where no worker is ready or has room, so that it always may be used. Holds the room, of
+  /// overflow.arena_bytes, until it ends.
+  [[nodiscard]] at::Tensor empty_shared(const std::vector<std::int64_t>& sizes,
+                                        c10::ScalarType dtype);
 
   /// Rejects new tasks from now on and waits, at most so long, until the others have ended as the
   /// mode says. A second drain may be stricter than the first. REQUIRES: not called from a task.

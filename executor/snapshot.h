@@ -7,6 +7,7 @@
 #include <streamgate/executor/outcome.h>
 #include <streamgate/policies/limit_policy.h>
 #include <streamgate/policies/op_class.h>
+#include <streamgate/policies/overflow_policy.h>
 
 #include <array>
 #include <chrono>
@@ -127,6 +128,22 @@ struct WorkersSnapshot {
   std::uint64_t bytes_received = 0;
 };
 
+/// Calls and the two ways that they can take. Empty without overflow.
+struct OverflowSnapshot {
+  std::string policy{};
+  std::array<std::uint64_t, policies::kOverflowReasons> decisions{};  ///< By OverflowReason.
+  std::array<std::uint64_t, kOutcomes> outcomes{};  ///< Of calls that went to a worker.
+  std::uint64_t returned = 0;  ///< Calls that no worker took, and that ran here after all.
+  std::size_t away = 0;        ///< Calls that are with a worker, or wait for one.
+  std::optional<policies::OverflowMeasurement> measured{};  ///< As measured, once it has been.
+  struct Quarantined {
+    std::string operation{};
+    std::size_t killed = 0;  ///< Workers.
+    std::string evidence{};  ///< Of the last one's end.
+  };
+  std::vector<Quarantined> quarantined{};  ///< The latest calls that have killed workers.
+};
+
 struct Snapshot {
   std::string backend;
   struct Limits {
@@ -163,6 +180,7 @@ struct Snapshot {
     std::size_t keys_for_restart = 0;  ///< That the last good one found to differ.
   } reloads;
   WorkersSnapshot workers;
+  OverflowSnapshot overflow;
 };
 
 }  // namespace streamgate::executor

@@ -23,6 +23,7 @@ namespace streamgate::executor {
 
 class Core;
 class LearnedClass;
+class PortableCall;
 class Waiter;
 
 using Clock = std::chrono::steady_clock;
@@ -134,6 +135,11 @@ class TaskNode : public QueueLinks, public StreamDone {
   /// Publishes the outcome; before that it destroys the callable.
   /// The node may be gone when this returns. Returns whom the caller is to tell of it, or null.
   [[nodiscard]] virtual Waiter* publish(Outcome outcome) noexcept = 0;
+  /// The part of a call that another process could run; null where there is none.
+  [[nodiscard]] virtual PortableCall* portable() noexcept { return nullptr; }
+  [[nodiscard]] virtual const PortableCall* portable() const noexcept { return nullptr; }
+  /// Asks whoever has that part to give it up. The node may be gone when this returns.
+  virtual void recall() noexcept {}
   /// For Door::kRun: wakes the caller, who runs the task with the permit and the lease given.
   virtual void wake_to_run() noexcept {}
   /// The executor's share in the node ends: once, when no part of the executor knows it any more.
@@ -160,6 +166,7 @@ class TaskNode : public QueueLinks, public StreamDone {
   std::string_view name;
   LearnedClass* learn;            ///< Null for a task whose class was said.
   TaskNode* waits_for = nullptr;  ///< Nested waits; belongs to Core's lock for them.
+  Waiter* to_tell = nullptr;      ///< Of a call that came back, until a worker of the arena told it.
   StreamIndex stream = 0;         ///< Valid from admission on.
   Outcome outcome = Outcome::kOk;
   policies::OpClassSet classes;

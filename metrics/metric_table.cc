@@ -120,6 +120,32 @@ Samples worker_starts(const Observation& observed) {
   return {{.labels = {}, .histogram = &histogram}};
 }
 
+Samples overflow_decisions(const Observation& observed) {
+  Samples samples;
+  for (std::size_t i = 0; i < policies::kOverflowReasons; ++i) {
+    samples.push_back(sample({std::string(to_string(static_cast<policies::OverflowReason>(i)))},
+                             observed.snapshot.overflow.decisions[i]));
+  }
+  return samples;
+}
+
+/// A call that went to a worker ends in one of these.
+Samples overflow_calls(const Observation& observed) {
+  using executor::Outcome;
+  Samples samples;
+  for (const Outcome outcome : {Outcome::kOk, Outcome::kExpired, Outcome::kCancelled,
+                                Outcome::kWorkerDied, Outcome::kFailed}) {
+    samples.push_back(sample({std::string(to_string(outcome))},
+                             observed.snapshot.overflow.outcomes[index_of(outcome)]));
+  }
+  return samples;
+}
+
+Samples overflow_gain(const Observation& observed) {
+  const auto& measured = observed.snapshot.overflow.measured;
+  return measured ? one(measured->gain) : Samples{};
+}
+
 std::vector<Metric> make_table() {
   using enum MetricType;
   return {
@@ -343,6 +369,43 @@ std::vector<Metric> make_table() {
        {},
        "1 if the arena needed more threads than oneTBB allows by itself, and raised that; else 0.",
        [](const Observation& o) { return one(o.snapshot.arena.raised_global_limit ? 1 : 0); }},
+
+      {"streamgate_overflow_decisions_total",
+       kCounter,
+       "calls",
+       {"reason"},
+       "Calls that could run here or in a worker process, by why they went where they went.",
+       overflow_decisions},
+      {"streamgate_overflow_calls_total",
+       kCounter,
+       "calls",
+       {"outcome"},
+       "Calls that went to a worker process, by outcome.",
+       overflow_calls},
+      {"streamgate_overflow_returned_total",
+       kCounter,
+       "calls",
+       {},
+       "Calls that no worker process took, and that ran here after all.",
+       [](const Observation& o) { return one(o.snapshot.overflow.returned); }},
+      {"streamgate_overflow_away",
+       kGauge,
+       "calls",
+       {},
+       "Calls that are with a worker process, or wait for one.",
+       [](const Observation& o) { return one(o.snapshot.overflow.away); }},
+      {"streamgate_overflow_gain",
+       kGauge,
+       "",
+       {},
+       "Throughput with all worker processes over that without any, once it has been measured.",
+       overflow_gain},
+      {"streamgate_overflow_quarantined",
+       kGauge,
+       "calls",
+       {},
+       "Different calls that have killed worker processes.",
+       [](const Observation& o) { return one(o.snapshot.overflow.quarantined.size()); }},
 
       {"streamgate_workers",
        kGauge,

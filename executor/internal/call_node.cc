@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/ivalue_inl.h>
+#include <ATen/ops/empty.h>
 
 #include <exception>
 
@@ -40,10 +41,6 @@ std::size_t tensor_bytes(const std::vector<IValue>& values) {
 }
 
 TaskOptions task_options(const CallOptions& options, const Call& call) {
-  if (options.place == Place::kWorker) {
-    throw OperationError(call.operation.name() +
-                         ": the call shall run in a worker, and this executor has none");
-  }
   return {.op_class = options.op_class.value_or(call.operation.op_class()),
           .priority = options.priority,
           .deadline = options.deadline,
@@ -60,11 +57,20 @@ Operation Executor::operation(std::string_view name) const {
   return Operation::resolve(name, *modules_, &classifier());
 }
 
+at::Tensor Executor::empty_shared(const std::vector<std::int64_t>& sizes, c10::ScalarType dtype) {
+#if STREAMGATE_WITH_WORKERS
+  return executor::empty_shared(core(), sizes, dtype);
+#else
+  return at::empty(sizes, dtype);
+#endif
+}
+
 Future<IValue> Executor::call(const Operation& operation, std::vector<IValue> inputs,
                               const CallOptions& options) {
   Call call{.operation = operation, .arguments = operation.bind(std::move(inputs))};
   const TaskOptions task = task_options(options, call);
-  auto* const node = new SubmittedCall(task, core(), std::move(call));
+  const auto traits = traits_of(options, call, core());
+  auto* const node = new SubmittedCall(task, core(), std::move(call), traits);
   Future<IValue> future(node);
   submit_node(*node, options.stop);
   return future;
@@ -74,7 +80,8 @@ Result<IValue> Executor::run(const Operation& operation, std::vector<IValue> inp
                              const CallOptions& options) {
   Call call{.operation = operation, .arguments = operation.bind(std::move(inputs))};
   const TaskOptions task = task_options(options, call);
-  CallerCall node(task, core(), std::move(call));
+  const auto traits = traits_of(options, call, core());
+  CallerCall node(task, core(), std::move(call), traits);
   Result<IValue> result = node.take(run_node(node, options.stop));
   if (result.error()) std::rethrow_exception(result.error());
   return result;

@@ -9,9 +9,18 @@
 #include <streamgate/executor/future.h>
 #include <streamgate/executor/operation.h>
 
+#if STREAMGATE_WITH_WORKERS
+#include <streamgate/executor/workers/codec.h>
+#include <streamgate/executor/workers/portable_call.h>
+#endif
+
 #include <ATen/core/ivalue.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -32,13 +41,66 @@ struct Call {
 /// A call's own options as a task's. `call` is the one that they are for.
 [[nodiscard]] TaskOptions task_options(const CallOptions& options, const Call& call);
 
+#if STREAMGATE_WITH_WORKERS
+
+/// A call on its way to a worker and back.
+class CallAway final : public PortableCall {
+ public:
+  CallAway(TaskNode& its_node, const Traits& its_traits, const Call& call,
+           StateOf<c10::IValue>& state) noexcept
+      : PortableCall(its_node, its_traits), call_(call), state_(state) {}
+
+  Outcome take(CallEnd& end) noexcept override;
+  std::uint64_t fingerprint() const noexcept override;
+  std::string_view operation_name() const noexcept override { return call_.operation.name(); }
+  BlockReference write(Channel& to_worker) override;
+  void sent() noexcept override;
+  void not_sent(Channel& to_worker) noexcept override;
+  void hold() noexcept override;
+  void let_go() noexcept override;
+  void recall() noexcept;
+
+ private:
+  const Call& call_;
+  StateOf<c10::IValue>& state_;
+  std::optional<EncodedValues> encoded_;
+};
+
+/// What a call is to a worker; nothing for one that no worker may run. Throws OperationError for
+/// one that only a worker may run, and none can.
+[[nodiscard]] std::optional<PortableCall::Traits> traits_of(const CallOptions& options,
+                                                            const Call& call, const Core& core);
+
+/// See Executor::empty_shared.
+[[nodiscard]] at::Tensor empty_shared(Core& core, const std::vector<std::int64_t>& sizes,
+                                      c10::ScalarType dtype);
+
+#else
+
+/// No call leaves this process in this build.
+class CallAway {};
+inline std::optional<CallAway> traits_of(const CallOptions& options, const Call& call,
+                                         const Core&) {
+  if (options.place != Place::kWorker) return std::nullopt;
+  throw OperationError(call.operation.name() +
+                       ": the call shall run in a worker, and this build has none");
+}
+
+#endif
+
 /// A submitted call: operation, arguments, state and result in one allocation.
 class SubmittedCall final : public StateOf<c10::IValue>, public TaskNode {
  public:
-  SubmittedCall(const TaskOptions& options, Core& owner, Call call)
+  template <typename Traits>
+  SubmittedCall(const TaskOptions& options, Core& owner, Call call,
+                const std::optional<Traits>& traits)
       : StateOf<c10::IValue>(this),
         TaskNode(options, *options.op_class, owner, Door::kSubmit),
-        call_(std::move(call)) {}
+        call_(std::move(call)) {
+#if STREAMGATE_WITH_WORKERS
+    if (traits) away_.emplace(*this, *traits, call_, *this);
+#endif
+  }
 
   Outcome invoke(TaskContext&) noexcept override {
     return keep([this] { return call_.run(); });
@@ -50,19 +112,33 @@ class SubmittedCall final : public StateOf<c10::IValue>, public TaskNode {
     return complete_untold(result);
   }
   void release_by_executor() noexcept override { release(); }
+#if STREAMGATE_WITH_WORKERS
+  PortableCall* portable() noexcept override { return away_ ? &*away_ : nullptr; }
+  const PortableCall* portable() const noexcept override { return away_ ? &*away_ : nullptr; }
+  void recall() noexcept override {
+    if (away_) away_->recall();
+  }
+#endif
 
  protected:
   void destroy() noexcept override { delete this; }
 
  private:
   Call call_;
+  std::optional<CallAway> away_;
 };
 
 /// A call on the stack of a thread that waits for it.
 class CallerCall final : public CallerNode {
  public:
-  CallerCall(const TaskOptions& options, Core& owner, Call call)
-      : CallerNode(options, *options.op_class, owner, Door::kRun), call_(std::move(call)) {}
+  template <typename Traits>
+  CallerCall(const TaskOptions& options, Core& owner, Call call,
+             const std::optional<Traits>& traits)
+      : CallerNode(options, *options.op_class, owner, Door::kRun), call_(std::move(call)) {
+#if STREAMGATE_WITH_WORKERS
+    if (traits) away_.emplace(*this, *traits, call_, state_);
+#endif
+  }
 
   Outcome invoke(TaskContext&) noexcept override {
     return state_.keep([this] { return call_.run(); });
@@ -72,6 +148,13 @@ class CallerCall final : public CallerNode {
     state_.complete(result);
     return state_.take();
   }
+#if STREAMGATE_WITH_WORKERS
+  PortableCall* portable() noexcept override { return away_ ? &*away_ : nullptr; }
+  const PortableCall* portable() const noexcept override { return away_ ? &*away_ : nullptr; }
+  void recall() noexcept override {
+    if (away_) away_->recall();
+  }
+#endif
 
  private:
   struct State final : StateOf<c10::IValue> {
@@ -80,6 +163,7 @@ class CallerCall final : public CallerNode {
   };
   Call call_;
   State state_;
+  std::optional<CallAway> away_;
 };
 
 }  // namespace streamgate::executor

@@ -82,6 +82,8 @@ Core::Core(policies::Config config, std::unique_ptr<Backend> backend, const Gate
 }
 
 Core::~Core() {
+  // Before all that calls come back to.
+  overflow_.reset();
   // The timer first: it ends tasks, and calls the arena for those behind them.
   timer_.reset();
   arena_.reset();
@@ -105,6 +107,11 @@ void Core::submit(TaskNode& node, const std::stop_token& stop) noexcept {
   // The node may end, and vanish, as soon as it is in the queue: what is needed later is read now.
   const OpClassSet classes = node.classes;
   const Clock::time_point deadline = node.deadline;
+  if (!refused && overflow_ != nullptr) {
+    const Way way = way_of(node, false);
+    if (way == Way::kRefused) refused = Outcome::kQuarantined;
+    if (way == Way::kAway && !(refused = send_away(node, stop))) return;
+  }
   if (!refused) refused = enqueue(node, stop);
   if (refused) {
     end_without_run(node, *refused);
@@ -123,7 +130,14 @@ Outcome Core::run(CallerNode& node, const std::stop_token& stop) {
     recorder_.ended_waiting(node.classes.lane(), *refused);
     return *refused;
   }
-  if (TaskNode* const outer = current_task(); outer != nullptr && &outer->core == this) {
+  TaskNode* const outer = current_task();
+  const bool inside = outer != nullptr && &outer->core == this;
+  const Way way = overflow_ == nullptr ? Way::kHere : way_of(node, inside);
+  if (way == Way::kRefused) {
+    recorder_.ended_waiting(node.classes.lane(), Outcome::kQuarantined);
+    return Outcome::kQuarantined;
+  }
+  if (way == Way::kHere && inside) {
     const std::optional<OpClassSet> missing = outer->classes.missing_for(node.classes);
     if (missing && !gate_.try_acquire(*missing)) {
       throw NestedWaitError("run() inside a task of class " +
@@ -143,7 +157,14 @@ Outcome Core::run(CallerNode& node, const std::stop_token& stop) {
 
   node.by_constructor = std::this_thread::get_id() == constructor_;
   Clock::time_point now = node.submitted;
-  if (try_admit_caller(node)) {
+  if (way == Way::kAway) {
+    if (const std::optional<Outcome> refused = send_away(node, stop)) {
+      recorder_.ended_waiting(node.classes.lane(), *refused);
+      return *refused;
+    }
+    if (!node.wait_turn()) return node.outcome;
+    now = Clock::now();  // It came back to run here.
+  } else if (try_admit_caller(node)) {
     node.watch(stop);
   } else {
     if (const std::optional<Outcome> refused = enqueue(node, stop)) {
@@ -408,6 +429,11 @@ void Core::work() noexcept {
       }
       Waiter::tell(waiter);
     }
+    if (TaskNode* const untold = take_untold()) {
+      step_aside(admitted.node);
+      tell(*untold);
+      continue;
+    }
     if (admitted.more) arena_->call();
     TaskNode* const node = admitted.node;
     if (node == nullptr) return;
@@ -509,6 +535,10 @@ Clock::time_point Core::settle(TaskNode& node) noexcept {
     // Before the lease goes: it is what makes this thread the shard's only writer.
     recorder_.ran(node.stream, node.classes.lane(), node.outcome, wait, run);
     observe(node, wait, run, now);
+    if (overflow_ != nullptr && node.outcome == Outcome::kOk) {
+      // Looked at before the permit goes back.
+      overflow_->ran_here(node, now, run, gate_.would_refuse(node.classes) != Gate::Refusal::kNone);
+    }
   }
   node.unwatch();
   node.phase.store(TaskNode::Phase::kEnded, std::memory_order_release);

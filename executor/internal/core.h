@@ -15,6 +15,7 @@
 #include <streamgate/executor/internal/deadline_timer.h>
 #include <streamgate/executor/internal/limit_control.h>
 #include <streamgate/executor/internal/measured_limits.h>
+#include <streamgate/executor/internal/overflow.h>
 #include <streamgate/executor/internal/recorder.h>
 #include <streamgate/executor/snapshot.h>
 #include <streamgate/executor/stream_pool.h>
@@ -80,7 +81,7 @@ class Visitors {
 /// announced its task before. So at least one of the two sees the other.
 ///
 /// Lock order: drain_mutex_, then the queue's mutex; every other mutex is taken with no other held.
-class Core final : public WorkSource {
+class Core final : public WorkSource, private OverflowHome {
  public:
   using PolicyFactory = std::function<std::unique_ptr<policies::LimitPolicy>(
       policies::OpClass, const policies::LimitPolicyOptions&)>;
@@ -91,6 +92,14 @@ class Core final : public WorkSource {
   ~Core();
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
+
+  /// Gives calls another way. Once, before the first task. The maker is given where they come back.
+  void open_overflow(const std::function<std::unique_ptr<Overflow>(OverflowHome&)>& make) {
+    overflow_ = make(*this);
+  }
+
+  /// Null without.
+  [[nodiscard]] Overflow* overflow() const noexcept { return overflow_.get(); }
 
   /// What a task without an explicit class is treated as.
   [[nodiscard]] policies::OpClassSet classify(
@@ -140,6 +149,9 @@ class Core final : public WorkSource {
   void work() noexcept override;
 
  private:
+  void came_back(TaskNode& node, Outcome outcome) noexcept override;
+  void not_taken(TaskNode& node) noexcept override;
+
   struct Admitted {
     TaskNode* node = nullptr;
     bool more = false;  ///< Another waiting task of the arena's could start now.
@@ -156,6 +168,12 @@ class Core final : public WorkSource {
                                                  const std::stop_token& stop) noexcept;
   [[nodiscard]] std::optional<Outcome> enqueue(TaskNode& node,
                                                const std::stop_token& stop) noexcept;
+  /// `inside`: it is waited for in a task of this executor, whose permit it may be waiting for.
+  [[nodiscard]] Way way_of(TaskNode& node, bool inside) noexcept;
+  [[nodiscard]] std::optional<Outcome> send_away(TaskNode& node,
+                                                 const std::stop_token& stop) noexcept;
+  [[nodiscard]] TaskNode* take_untold() noexcept;
+  void tell(TaskNode& untold) noexcept;
   [[nodiscard]] std::optional<Outcome> make_room(const TaskNode& node) noexcept;
   void sort_inbox() noexcept;
   /// `ended`: a task of this worker's whose permit and lease are still to be given back, or null.
@@ -222,6 +240,12 @@ class Core final : public WorkSource {
   std::atomic<std::uint64_t> reloads_failed_{0};
   std::atomic<std::size_t> keys_for_restart_{0};
   std::atomic<bool> last_reload_failed_{false};
+
+  std::unique_ptr<Overflow> overflow_;  ///< Null without.
+  std::atomic<std::size_t> away_{0};    ///< Calls that were sent and not told of yet.
+  std::mutex untold_mutex_;
+  NodeChain untold_;  ///< Calls that came back and have continuations, for the arena.
+  std::atomic<std::size_t> untold_count_{0};
 
   std::atomic<bool> draining_{false};
   std::atomic<bool> cancel_all_{false};

@@ -56,10 +56,12 @@ CancelResult Core::cancel(TaskNode& node) noexcept {
     core.note_progress();
     return CancelResult::kCancelled;
   }
-  node.cancel_requested.store(true, std::memory_order_relaxed);
-  return node.phase.load(std::memory_order_acquire) == TaskNode::Phase::kEnded
-             ? CancelResult::kTooLate
-             : CancelResult::kRequested;
+  // First, as the node may be gone when a worker that it is with has been told.
+  const bool ended = node.phase.load(std::memory_order_acquire) == TaskNode::Phase::kEnded;
+  node.cancel_requested.store(true, std::memory_order_seq_cst);
+  if (ended) return CancelResult::kTooLate;
+  node.recall();
+  return CancelResult::kRequested;
 }
 
 Clock::time_point Core::expire(Clock::time_point now) noexcept {
@@ -120,11 +122,13 @@ DrainReport Core::drain(Drain mode, Clock::time_point deadline) {
   discard(discarded);
   if (mode == Drain::kCancelAll) cancel_all_.store(true, std::memory_order_relaxed);
   if (mode != Drain::kFinish) cancel_queued();
+  // With a worker a call cannot be asked to leave: libtorch has no place for that.
+  if (mode == Drain::kCancelAll && overflow_ != nullptr) overflow_->stop();
   dispatch();
 
   const auto at_rest = [&] {
     const std::lock_guard lock(queue_.mutex());
-    return queue_.quiet() && gate_.idle();
+    return queue_.quiet() && gate_.idle() && away_.load(std::memory_order_seq_cst) == 0;
   };
   DrainReport report;
   {
@@ -141,7 +145,7 @@ DrainReport Core::drain(Drain mode, Clock::time_point deadline) {
   }
   if (report.drained) report.drained = arena_->wait_idle(deadline);
   report.queued = queue_.tasks();
-  report.running = streams_.leased();
+  report.running = streams_.leased() + away_.load(std::memory_order_relaxed);
   return report;
 }
 
@@ -180,6 +184,10 @@ std::vector<std::string_view> Core::apply(const policies::Config& config) {
     when_full_.store(config.queue.when_full, std::memory_order_relaxed);
     config_.queue = config.queue;
     config_.executor.drain_timeout = config.executor.drain_timeout;
+    config_.overflow.policy = config.overflow.policy;
+    config_.overflow.attempts = config.overflow.attempts;
+    config_.overflow.quarantine_after = config.overflow.quarantine_after;
+    if (overflow_ != nullptr) overflow_->apply(config_.overflow);
     // What still differs is what could not be taken over.
     waiting = policies::changed_keys(config_, config);
     break;
@@ -248,6 +256,7 @@ Snapshot Core::snapshot() const {
                     .tickets = arena_->tickets(),
                     .intra_op_threads = chosen != 0 ? chosen : intra_op_threads_,
                     .raised_global_limit = arena_->raised_global_limit()};
+  if (overflow_ != nullptr) overflow_->add_to(snapshot);
   snapshot.reloads = {.applied = reloads_applied_.load(std::memory_order_relaxed),
                       .failed = reloads_failed_.load(std::memory_order_relaxed),
                       .last_failed = last_reload_failed_.load(std::memory_order_relaxed),

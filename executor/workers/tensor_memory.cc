@@ -19,10 +19,18 @@ namespace {
 
 struct Memory {
   std::shared_ptr<const Block> block;
+  std::uint64_t owner = 0;
 };
 
 /// Its address is also how memory of ours is known.
 void end_memory(void* context) { delete static_cast<Memory*>(context); }
+
+const Memory* memory_of(const at::Tensor& tensor) noexcept {
+  if (!tensor.defined() || !tensor.has_storage()) return nullptr;
+  const c10::DataPtr& data = tensor.storage().data_ptr();
+  return data.get_deleter() == &end_memory ? static_cast<const Memory*>(data.get_context())
+                                           : nullptr;
+}
 
 /// Blocks that are kept by their address.
 struct Kept {
@@ -51,22 +59,25 @@ bool end_memory_at(void* address) noexcept {
   return !ended.empty();
 }
 
-c10::DataPtr tensor_memory(std::shared_ptr<const Block> block, std::size_t begin) {
+c10::DataPtr tensor_memory(std::shared_ptr<const Block> block, std::size_t begin,
+                           std::uint64_t owner) {
   std::byte* const data = block->data() + begin;
-  auto memory = std::make_unique<Memory>(Memory{.block = std::move(block)});
+  auto memory = std::make_unique<Memory>(Memory{.block = std::move(block), .owner = owner});
   return {data, memory.release(), &end_memory, c10::Device(c10::DeviceType::CPU)};
 }
 
 const Block* block_of(const at::Tensor& tensor) noexcept {
+  if (const Memory* const memory = memory_of(tensor)) return memory->block.get();
   if (!tensor.has_storage()) return nullptr;
-  const c10::DataPtr& data = tensor.storage().data_ptr();
-  if (data.get_deleter() == &end_memory) {
-    return static_cast<const Memory*>(data.get_context())->block.get();
-  }
   // It stays where it is as long as the tensor holds its memory.
   const std::lock_guard lock(kept().mutex);
-  const auto found = kept().blocks.find(data.get());
+  const auto found = kept().blocks.find(tensor.storage().data_ptr().get());
   return found == kept().blocks.end() ? nullptr : &found->second;
+}
+
+std::uint64_t owner_of(const at::Tensor& tensor) noexcept {
+  const Memory* const memory = memory_of(tensor);
+  return memory == nullptr ? 0 : memory->owner;
 }
 
 std::optional<std::size_t> extent_of(const TensorShape& shape) noexcept {

@@ -20,8 +20,9 @@ namespace streamgate::executor {
 
 /// Memory in a block, `begin` bytes from its beginning. The block ends with the last memory in it:
 /// with the last tensor, wherever that is dropped, and whatever became of the channel. Shared by
-/// those memories.
-[[nodiscard]] c10::DataPtr tensor_memory(std::shared_ptr<const Block> block, std::size_t begin = 0);
+/// those memories. `owner` is the number of the worker whose arena it is for, if somebody will ask.
+[[nodiscard]] c10::DataPtr tensor_memory(std::shared_ptr<const Block> block, std::size_t begin = 0,
+                                         std::uint64_t owner = 0);
 
 /// The same for an allocator whose memory libtorch may also end by its address alone
 /// (Allocator::raw_deallocate, as oneDNN's operators do): keeps the block until end_memory_at is
@@ -32,6 +33,9 @@ namespace streamgate::executor {
 
 /// The block that a tensor's storage lies in; null for memory that is of neither of these.
 [[nodiscard]] const Block* block_of(const at::Tensor& tensor) noexcept;
+
+/// What tensor_memory was told; 0 for all other memory.
+[[nodiscard]] std::uint64_t owner_of(const at::Tensor& tensor) noexcept;
 
 /// A strided tensor as it lies in memory.
 struct TensorShape {

@@ -132,9 +132,9 @@ void add_overflow_rows(std::vector<ConfigRow>& rows) {
       [](auto& c) -> auto& { return c.overflow.worker_command; },
       "The absolute path of a worker's program; empty is this one, which calls serve_as_worker.");
   add(
-      "worker_threads", integer(1, 1024), "threads", kRestart,
+      "worker_threads", integer(0, 1024), "threads", kRestart,
       [](auto& c) -> auto& { return c.overflow.worker_threads; },
-      "Threads of libtorch within one call in a worker.");
+      "Threads of libtorch within one call in a worker; 0 is executor.intra_op_threads.");
   add(
       "arena_bytes", integer(1 << 20, kMostBytes), "bytes", kRestart,
       [](auto& c) -> auto& { return c.overflow.arena_bytes; },

@@ -60,6 +60,13 @@ inline executor::Snapshot example_snapshot() {
       .threads = 71, .tickets = 72, .intra_op_threads = 73, .raised_global_limit = true};
   snapshot.reloads = {
       .applied = 81, .failed = 82, .last_failed = true, .keys_for_restart = 83};
+  executor::OverflowSnapshot& overflow = snapshot.overflow;
+  for (std::size_t i = 0; i < overflow.decisions.size(); ++i) overflow.decisions[i] = 130 + i;
+  for (std::size_t i = 0; i < overflow.outcomes.size(); ++i) overflow.outcomes[i] = 150 + i;
+  overflow.returned = 161;
+  overflow.away = 162;
+  overflow.measured = policies::OverflowMeasurement{.gain = 1.75};
+  overflow.quarantined.resize(3);
   executor::WorkersSnapshot& workers = snapshot.workers;
   workers.states = {91, 92, 93, 94};
   for (std::size_t i = 0; i < workers.exits.size(); ++i) workers.exits[i] = 110 + i;

@@ -224,7 +224,7 @@ TEST(Config, RangesHoldAtBothEnds) {
       {"gate.exclusive.ceiling", {"0", "1"}, {"-1", "2"}},
       {"overflow.workers", {"0", "1023"}, {"-1", "1024"}},
       {"overflow.min_workers", {"0", "1023"}, {"-1", "1024"}},
-      {"overflow.worker_threads", {"1", "1024"}, {"0", "1025"}},
+      {"overflow.worker_threads", {"0", "1024"}, {"-1", "1025"}},
       {"overflow.arena_bytes", {"1048576", "1099511627776"}, {"1048575", "1099511627777"}},
       {"overflow.run_timeout_ms", {"0", "86400000"}, {"-1", "86400001"}},
       {"overflow.hang_timeout_ms", {"100", "86400000"}, {"99", "86400001"}},
