@@ -85,24 +85,6 @@ void RatioReporter::Finalize() {
     row("metrics scraped 10 times a second against not at all", more, "%", "< 3", more < 3,
         ours.spread);
   }
-  {
-    const Figure ours = of("worker_small_call");
-    const double ratio = ours.median / of("worker_futex_ping_pong").median;
-    row("small call in a worker, against a bare futex ping-pong", ratio, "x", "<= 2", ratio <= 2,
-        ours.spread);
-  }
-  {
-    const Figure ours = of("worker_call_64_mib");
-    const double ratio = ours.median / of("worker_memcpy_64_mib").median;
-    row("64 MiB to a worker and 64 MiB back, against copying them once", ratio, "x", "<= 1.2",
-        ratio <= 1.2, ours.spread);
-  }
-  {
-    const Figure ours = of("worker_call_64_mib_in_place");
-    const double more = (ours.median - of("worker_small_call").median) / 1'000;
-    row("the same with an input that was built in place, above a small call", more, "us",
-        "<= 100", more <= 100, ours.spread);
-  }
 }
 
 }  // namespace streamgate::bench

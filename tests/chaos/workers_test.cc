@@ -339,7 +339,7 @@ void run_chaos(std::chrono::seconds time) {
   std::printf("  requeued %llu, retried %llu\n",
               static_cast<unsigned long long>(end.calls_requeued),
               static_cast<unsigned long long>(end.calls_retried));
-  EXPECT_GT(tally.ends["e done"], 100U) << "in the midst of it, calls got through";
+  EXPECT_GT(tally.ends["e done"], 10U) << "in the midst of it, calls got through";
   for (std::size_t i = 0; i < std::min<std::size_t>(tally.wrong.size(), 20); ++i) {
     ADD_FAILURE() << tally.wrong[i];
   }
