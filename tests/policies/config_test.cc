@@ -541,8 +541,7 @@ TEST(ConfigKeys, EveryFieldOfConfigHasItsRow) {
   // A new field does not compile here until it is counted, and fails until it has its row.
   const Config config;
   const auto& [executor, queue, gates, limits, emulator, mps, op_table, metrics] = config;
-  const auto& [backend, threads, intra_op_threads, adapt, allow, streams, drain] =
-      executor;
+  const auto& [backend, threads, intra_op_threads, adapt, allow, streams, drain] = executor;
   const auto& [max_tasks, max_bytes, when_full] = queue;
   const auto& [policy, limit, ceiling, shadow, latency, delay] = gates[0];
   const auto& [limits_file] = limits;
@@ -582,7 +581,8 @@ TEST(ConfigKeys, ReloadClassesAreAsPromised) {
     const bool live = key.name.starts_with("queue.") || key.name.ends_with(".limit") ||
                       key.name.ends_with(".policy") || key.name.ends_with(".shadow") ||
                       key.name.ends_with(".latency_target_us") ||
-                      key.name.ends_with(".queue_delay_us") || key.name == "executor.drain_timeout_ms";
+                      key.name.ends_with(".queue_delay_us") ||
+                      key.name == "executor.drain_timeout_ms";
     EXPECT_EQ(key.reload_class, live ? ReloadClass::kLive : ReloadClass::kRestart) << key.name;
   }
   EXPECT_EQ(to_string(ReloadClass::kLive), "live");
