@@ -47,11 +47,17 @@ torch::jit::Module encoder() {
       source += "    " + name + " = torch.linear(x, self." + name + layer +
                 ").view(b, s, 4, 32).transpose(1, 2)\n";
     }
-    source += "    a = torch.softmax(torch.matmul(q, k.transpose(2, 3)) / 5.657, 3)\n"
-              "    a = torch.matmul(a, v).transpose(1, 2).reshape(b, s, 128)\n"
-              "    x = torch.layer_norm(x + torch.linear(a, self.o" + layer + "), [128])\n"
-              "    h = torch.relu(torch.linear(x, self.up" + layer + "))\n"
-              "    x = torch.layer_norm(x + torch.linear(h, self.down" + layer + "), [128])\n";
+    source +=
+        "    a = torch.softmax(torch.matmul(q, k.transpose(2, 3)) / 5.657, 3)\n"
+        "    a = torch.matmul(a, v).transpose(1, 2).reshape(b, s, 128)\n"
+        "    x = torch.layer_norm(x + torch.linear(a, self.o" +
+        layer +
+        "), [128])\n"
+        "    h = torch.relu(torch.linear(x, self.up" +
+        layer +
+        "))\n"
+        "    x = torch.layer_norm(x + torch.linear(h, self.down" +
+        layer + "), [128])\n";
   }
   module.define(source + "    return x\n");
   return module;

@@ -46,8 +46,8 @@ struct GateSnapshot {
   std::size_t limit = 0;
   std::size_t ceiling = 0;
   std::string policy;
-  bool enforced = true;     ///< Whether the policy is in charge, or only watches (shadow).
-  std::size_t wanted = 0;   ///< The limit that the policy asks for; differs from `limit` in shadow.
+  bool enforced = true;    ///< Whether the policy is in charge, or only watches (shadow).
+  std::size_t wanted = 0;  ///< The limit that the policy asks for; differs from `limit` in shadow.
   std::uint64_t windows = 0;  ///< Windows of completions that the policy has judged.
   struct Knee {
     std::size_t limit = 0;

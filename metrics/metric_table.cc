@@ -262,7 +262,8 @@ std::vector<Metric> make_table() {
        {"class"},
        "Where throughput stops growing, as the limit policy has measured it.",
        [](const Observation& o) {
-         return knees(o, +[](const executor::GateSnapshot::Knee& knee) { return knee.limit; });
+         return knees(
+             o, +[](const executor::GateSnapshot::Knee& knee) { return knee.limit; });
        }},
       {"streamgate_gate_knee_low",
        kGauge,
@@ -270,7 +271,8 @@ std::vector<Metric> make_table() {
        {"class"},
        "The largest limit that was measured to be too small, or 1.",
        [](const Observation& o) {
-         return knees(o, +[](const executor::GateSnapshot::Knee& knee) { return knee.low; });
+         return knees(
+             o, +[](const executor::GateSnapshot::Knee& knee) { return knee.low; });
        }},
       {"streamgate_gate_knee_high",
        kGauge,
@@ -278,7 +280,8 @@ std::vector<Metric> make_table() {
        {"class"},
        "The smallest limit that was measured to bring no more, or the ceiling.",
        [](const Observation& o) {
-         return knees(o, +[](const executor::GateSnapshot::Knee& knee) { return knee.high; });
+         return knees(
+             o, +[](const executor::GateSnapshot::Knee& knee) { return knee.high; });
        }},
       {"streamgate_gate_knee_age_seconds",
        kGauge,
@@ -286,9 +289,10 @@ std::vector<Metric> make_table() {
        {"class"},
        "Time since the knee was found, or found again.",
        [](const Observation& o) {
-         return knees(o, +[](const executor::GateSnapshot::Knee& knee) {
-           return std::chrono::duration<double>(knee.age).count();
-         });
+         return knees(
+             o, +[](const executor::GateSnapshot::Knee& knee) {
+               return std::chrono::duration<double>(knee.age).count();
+             });
        }},
       {"streamgate_gate_decisions_total",
        kCounter,

@@ -74,7 +74,7 @@ struct Config {
     bool operator==(const Limits&) const = default;
   } limits;
   struct Emulator {
-    std::string fault_model;  ///< Shipped name or path; empty: a device that never fails.
+    std::string fault_model;       ///< Shipped name or path; empty: a device that never fails.
     std::string libtorch = "2.9";  ///< The version whose op classes it has.
 
     bool operator==(const Emulator&) const = default;

@@ -15,7 +15,7 @@
 namespace streamgate::policies::internal {
 namespace {
 
-constexpr double kErrorShare = 0.05;      ///< Of a window's tasks, above the usual share.
+constexpr double kErrorShare = 0.05;  ///< Of a window's tasks, above the usual share.
 constexpr double kErrorShareAtOnce = 0.25;
 constexpr std::size_t kFewestErrors = 3;  ///< Fewer say nothing.
 constexpr double kLatencyStep = 1.25;
@@ -26,9 +26,9 @@ class KneeLimit final : public LimitPolicy {
       : initial_(options.initial),
         latency_target_(std::chrono::duration<double>(options.latency_target).count()),
         queue_delay_(std::chrono::duration<double>(options.queue_delay).count()),
-        search_(options.initial, options.ceiling,
-                options.initial_is_knee ? KneeSearch::Start::kAtKnee
-                                        : KneeSearch::Start::kAnywhere) {}
+        search_(
+            options.initial, options.ceiling,
+            options.initial_is_knee ? KneeSearch::Start::kAtKnee : KneeSearch::Start::kAnywhere) {}
 
   std::size_t initial_limit() const noexcept override { return initial_; }
   bool wants_observations() const noexcept override { return search_.ceiling() > 1; }
@@ -87,7 +87,8 @@ class KneeLimit final : public LimitPolicy {
     const std::size_t limit = search_.limit();
     if (limit == search_.base()) checked_limit_ = 0;  // Lowering it has helped.
     if (search_.window().sum().count < 1) {
-      // All have failed, which is usual by now: a throughput of nothing can be compared with nothing.
+      // All have failed, which is usual by now: a throughput of nothing can be compared with
+      // nothing.
       if (limit != search_.base()) return search_.fall_back(search_.base(), LimitReason::kErrors);
       return search_.start_window();
     }

@@ -34,9 +34,9 @@ constexpr std::array<Factory, kLimitPolicyNames.size()> kFactories = {
     internal::make_gradient2_limit, internal::make_knee_limit};
 
 constexpr std::array<std::string_view, kLimitReasons> kReasonNames = {
-    "helps",       "enough", "no_gain",    "loss",    "unclear", "trial", "remeasure",
-    "application", "errors", "not_errors", "latency", "changed", "moved",
-    "short_queue", "split"};
+    "helps",   "enough",    "no_gain",     "loss",        "unclear",
+    "trial",   "remeasure", "application", "errors",      "not_errors",
+    "latency", "changed",   "moved",       "short_queue", "split"};
 
 }  // namespace
 

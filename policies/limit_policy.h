@@ -66,8 +66,8 @@ struct LimitDecision {
 /// Where throughput stops growing with the limit, as far as a policy has found out.
 struct KneeEstimate {
   std::size_t knee = 0;
-  std::size_t low = 0;   ///< Measured to be too little, or 1.
-  std::size_t high = 0;  ///< Measured to bring no more, or the ceiling.
+  std::size_t low = 0;                    ///< Measured to be too little, or 1.
+  std::size_t high = 0;                   ///< Measured to bring no more, or the ceiling.
   std::chrono::nanoseconds confirmed{0};  ///< When; on the clock of the observations.
   double per_second = 0;                  ///< Good completions at the knee.
 };
@@ -115,7 +115,7 @@ class LimitPolicy {
 
 /// Every name that make_limit_policy takes, for it and for the config.
 inline constexpr std::array<std::string_view, 5> kLimitPolicyNames = {"fixed", "aimd", "vegas",
-                                                                     "gradient2", "knee"};
+                                                                      "gradient2", "knee"};
 
 /// Whether what a policy asks for is put into force. One that has to try limits to learn about them
 /// goes by what the load shows of itself when it is only watched.

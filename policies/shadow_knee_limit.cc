@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `knee` that only watches. It tries nothing, as nothing that it asks for is put into force: it goes
-// by how long tasks take while more or fewer happen to be in flight, which by Little's law says how
-// many a second that many would complete. What the load never shows it cannot know, and its interval
-// says so.
+// `knee` that only watches. It tries nothing, as nothing that it asks for is put into force: it
+// goes by how long tasks take while more or fewer happen to be in flight, which by Little's law
+// says how many a second that many would complete. What the load never shows it cannot know, and
+// its interval says so.
 #include <streamgate/policies/internal/decision_log.h>
 #include <streamgate/policies/internal/level_statistics.h>
 #include <streamgate/policies/internal/limit_factories.h>
@@ -30,8 +30,8 @@ constexpr double kAtMost = 8 * kBlocks * kBlock;
 constexpr std::size_t kLevels = 8 + 4 * 7 + 1;
 std::size_t level_of(std::size_t in_flight) {
   if (in_flight <= 8) return std::max<std::size_t>(1, in_flight) - 1;
-  const auto up = static_cast<std::size_t>(
-      std::lround(4 * std::log2(static_cast<double>(in_flight) / 8)));
+  const auto up =
+      static_cast<std::size_t>(std::lround(4 * std::log2(static_cast<double>(in_flight) / 8)));
   return std::min(7 + up, kLevels - 1);
 }
 std::size_t limit_of(std::size_t level) {
@@ -99,7 +99,10 @@ class ShadowKneeLimit final : public LimitPolicy {
       if (level.limit == 0 || level.limit >= knee->limit) continue;
       if (levels_.compare(level.tally, best->tally, kDeviations).value > -kLoss) knee = &level;
     }
-    KneeEstimate estimate{.knee = knee->limit, .low = 1, .high = ceiling_, .confirmed = now_,
+    KneeEstimate estimate{.knee = knee->limit,
+                          .low = 1,
+                          .high = ceiling_,
+                          .confirmed = now_,
                           .per_second = knee->tally.rate()};
     for (const Level& level : levels_.all()) {
       if (level.limit == 0) continue;

@@ -38,8 +38,9 @@ class SplitLimit final : public LimitPolicy {
       LimitPolicyOptions share = options;
       share.cores_to_split = 0;
       if (threads > 1) {
-        // More tasks than the cores have room for, and that wait for each other inside an operation,
-        // are the cliff of facts 3. With one thread each, spare permits only keep successors awake.
+        // More tasks than the cores have room for, and that wait for each other inside an
+        // operation, are the cliff of facts 3. With one thread each, spare permits only keep
+        // successors awake.
         share.ceiling = std::clamp<std::size_t>(options.cores_to_split / threads, 1, share.ceiling);
         share.initial = std::min(share.initial, share.ceiling);
         share.initial_is_knee = false;
@@ -59,9 +60,8 @@ class SplitLimit final : public LimitPolicy {
       const std::vector<LimitDecision> of_way = way.policy->recent_decisions();
       all.insert(all.end(), of_way.begin(), of_way.end());
     }
-    std::stable_sort(all.begin(), all.end(), [](const LimitDecision& a, const LimitDecision& b) {
-      return a.now < b.now;
-    });
+    std::stable_sort(all.begin(), all.end(),
+                     [](const LimitDecision& a, const LimitDecision& b) { return a.now < b.now; });
     return all;
   }
   std::array<std::uint64_t, kLimitReasons> decision_counts() const noexcept override {

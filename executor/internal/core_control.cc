@@ -209,16 +209,17 @@ std::array<std::unique_ptr<policies::LimitPolicy>, policies::kOpClasses> Core::c
 }
 
 std::unique_ptr<policies::LimitPolicy> Core::new_policy(OpClass op_class,
-                                                         const policies::GateConfig& gate) const {
+                                                        const policies::GateConfig& gate) const {
   const policies::ClassLimits* const measured = measured_.find(op_class);
-  return make_policy_(op_class, {.name = gate.policy,
-                                 .initial = gate.limit,
-                                 .ceiling = gate_.ceiling(op_class),
-                                 .initial_is_knee = measured != nullptr && measured->knee == gate.limit,
-                                 .latency_target = gate.latency_target,
-                                 .queue_delay = gate.queue_delay,
-                                 .mode = gate.mode(),
-                                 .cores_to_split = op_class == OpClass::kRaw ? cores_to_split_ : 0});
+  return make_policy_(op_class,
+                      {.name = gate.policy,
+                       .initial = gate.limit,
+                       .ceiling = gate_.ceiling(op_class),
+                       .initial_is_knee = measured != nullptr && measured->knee == gate.limit,
+                       .latency_target = gate.latency_target,
+                       .queue_delay = gate.queue_delay,
+                       .mode = gate.mode(),
+                       .cores_to_split = op_class == OpClass::kRaw ? cores_to_split_ : 0});
 }
 
 Snapshot Core::snapshot() const {

@@ -22,10 +22,11 @@ namespace streamgate::executor {
 
 /// One gate's limit policies by op class.
 ///
-/// Thread-safety: thread-safe. Ownership: of the policies; gate and backend must outlive it. Blocking:
-/// observe never waits: a thread that finds a policy in another's hands leaves its observation for
-/// that one or the next. install and add_to wait for at most one batch of observations. Failure:
-/// when observations come faster than a policy takes them, it is told how many it missed.
+/// Thread-safety: thread-safe. Ownership: of the policies; gate and backend must outlive it.
+/// Blocking: observe never waits: a thread that finds a policy in another's hands leaves its
+/// observation for that one or the next. install and add_to wait for at most one batch of
+/// observations. Failure: when observations come faster than a policy takes them, it is told how
+/// many it missed.
 ///
 ///     LimitControl control(gate, backend);
 ///     auto policy = policies::make_limit_policy({.name = "knee", .initial = 2, .ceiling = 8});
@@ -37,9 +38,9 @@ class LimitControl {
 
   LimitControl(Gate& gate, Backend& backend) noexcept : gate_(gate), backend_(backend) {}
 
-  /// Puts a policy in charge, and its initial limit into force. Leaves the one that was there before
-  /// in `policy`, for the caller to destroy without a lock. In shadow, the limit that is in force
-  /// after this stays.
+  /// Puts a policy in charge, and its initial limit into force. Leaves the one that was there
+  /// before in `policy`, for the caller to destroy without a lock. In shadow, the limit that is in
+  /// force after this stays.
   void install(policies::OpClass op_class, std::unique_ptr<policies::LimitPolicy>& policy,
                policies::LimitMode mode);
 

@@ -34,7 +34,7 @@ class CompletionWindow {
 
   enum class Ended : std::uint8_t {
     kNothing,
-    kBadly,    ///< Too many have failed.
+    kBadly,  ///< Too many have failed.
     kBlock,
     kWindow,   ///< With its last block.
     kUnfilled  ///< The limit was hardly ever reached: this says nothing of it.

@@ -229,7 +229,8 @@ std::vector<ConfigRow> make_rows() {
         kRestart, [i](auto& c) -> auto& { return c.gates[i].ceiling; },
         "Tasks of this class at once that nothing exceeds; 0 lets the executor decide."));
     rows.push_back(row(
-        section + ".shadow", boolean(), "", kLive, [i](auto& c) -> auto& { return c.gates[i].shadow; },
+        section + ".shadow", boolean(), "",
+        kLive, [i](auto& c) -> auto& { return c.gates[i].shadow; },
         "Whether the policy only watches: what it asks for is exported, and the limit stays."));
     rows.push_back(row(
         section + ".latency_target_us", integer(0, kLongestTarget), "us",

@@ -17,9 +17,9 @@ constexpr double kElasticity = 0.12;       ///< Less gain for the limit's growth
 constexpr double kLoss = 0.02;             ///< Throughput given up for a lower limit, at most,
 constexpr double kLossSure = 0.08;         ///< and the largest that may be with 95 %.
 constexpr double kLossShare = 0.2;
-constexpr double kMuch = 0.08;             ///< Of throughput.
-constexpr std::uint64_t kRecent = 14;      ///< Windows for which evidence on other limits holds.
-constexpr double kKept = 8;                ///< Evidence on one limit fades beyond so many windows.
+constexpr double kMuch = 0.08;         ///< Of throughput.
+constexpr std::uint64_t kRecent = 14;  ///< Windows for which evidence on other limits holds.
+constexpr double kKept = 8;            ///< Evidence on one limit fades beyond so many windows.
 constexpr double kEnoughForBest = CompletionWindow::kBlocks * CompletionWindow::kSmallestBlock;
 
 double log_ratio(std::size_t a, std::size_t b) {

@@ -42,8 +42,7 @@ class KneeEvidence {
   /// The same by the blocks of an incomplete window, where they leave no doubt. They are added as
   /// evidence then.
   [[nodiscard]] Verdict judge_early(std::size_t limit, std::size_t base,
-                                    const CompletionWindow& window,
-                                    std::uint64_t number) noexcept;
+                                    const CompletionWindow& window, std::uint64_t number) noexcept;
 
   [[nodiscard]] Comparison compare(std::size_t limit, std::size_t base) const noexcept;
   /// This window at the base against those before it; all 0 unless it differs beyond doubt.

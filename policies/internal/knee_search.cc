@@ -22,8 +22,8 @@ KneeSearch::KneeSearch(std::size_t initial, std::size_t ceiling, Start start) no
     : ceiling_(ceiling),
       limit_(initial),
       base_(initial),
-      pattern_(ceiling, start == Start::kAtKnee ? TrialPattern::kNearFactor
-                                                : TrialPattern::kLargestFactor),
+      pattern_(ceiling,
+               start == Start::kAtKnee ? TrialPattern::kNearFactor : TrialPattern::kLargestFactor),
       brake_(ceiling) {
   start_window();
 }
@@ -182,7 +182,8 @@ void KneeSearch::next_trial() noexcept {
   }
 }
 
-/// Tries the next limit at this factor whose verdict is not known already; false when there is none.
+/// Tries the next limit at this factor whose verdict is not known already; false when there is
+/// none.
 bool KneeSearch::find_trial() noexcept {
   while (const std::optional<std::size_t> next = pattern_.next(base_)) {
     const Verdict verdict = evidence_.judge_recent(*next, base_, windows_);

@@ -106,7 +106,7 @@ class KneeSearch {
   DecisionLog log_;
 
   TrialPattern pattern_;
-  std::size_t moves_by_memory_ = 0;     ///< Since the last window.
+  std::size_t moves_by_memory_ = 0;  ///< Since the last window.
   std::size_t trial_limit_ = 0;
   std::size_t trial_windows_ = 0;
   bool trying_again_ = false;

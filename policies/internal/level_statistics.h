@@ -36,7 +36,7 @@ struct Comparison {
 
 /// The evidence on one limit.
 struct Level {
-  std::size_t limit = 0;  ///< 0: the place is free.
+  std::size_t limit = 0;     ///< 0: the place is free.
   std::uint64_t window = 0;  ///< When it last grew.
   Tally tally;
 };
@@ -70,13 +70,12 @@ class LevelStatistics {
       if (level.limit == limit) place = &level;
     }
     if (place == nullptr) {
-      place = std::min_element(levels_.begin(), levels_.end(), [](const Level& a, const Level& b) {
-        return a.window < b.window;
-      });
+      place = std::min_element(levels_.begin(), levels_.end(),
+                               [](const Level& a, const Level& b) { return a.window < b.window; });
       *place = Level{.limit = limit, .window = 0, .tally = {}};
     }
-    const double keep = std::clamp((at_most - tally.count) / std::max(place->tally.count, 1.0),
-                                   0.0, 1.0);
+    const double keep =
+        std::clamp((at_most - tally.count) / std::max(place->tally.count, 1.0), 0.0, 1.0);
     place->tally.count *= keep;
     place->tally.seconds *= keep;
     place->tally.add(tally);
@@ -129,8 +128,8 @@ class LevelStatistics {
   [[nodiscard]] Comparison compare(const Tally& a, const Tally& b,
                                    double deviations) const noexcept {
     const double value = std::log(a.rate() / b.rate());
-    const double error = std::sqrt(scatter() / std::max(a.count, 1.0) +
-                                   scatter() / std::max(b.count, 1.0));
+    const double error =
+        std::sqrt(scatter() / std::max(a.count, 1.0) + scatter() / std::max(b.count, 1.0));
     return {value, value - deviations * error, value + deviations * error};
   }
 

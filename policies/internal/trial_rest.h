@@ -20,8 +20,8 @@ namespace streamgate::policies::internal {
 class TrialRest {
  public:
   void add_cost(std::chrono::nanoseconds took, double share_lost) noexcept {
-    const double lost = std::chrono::duration<double>(took).count() *
-                        std::clamp(share_lost, 0.0, 1.0);
+    const double lost =
+        std::chrono::duration<double>(took).count() * std::clamp(share_lost, 0.0, 1.0);
     cost_seconds_ += lost * kCostShare;
   }
   void forget_cost() noexcept { cost_seconds_ = 0; }

@@ -308,7 +308,8 @@ TEST(ExecutorPolicy, ItsDecisionsAndItsKneeAreInTheSnapshot) {
   // One caller never fills two permits: the policy sees that the application is the bound.
   for (int i = 0; i < 2'000; ++i) ASSERT_TRUE(executor.run([] {}));
   const GateSnapshot gate = executor.snapshot().gates[0];
-  EXPECT_GE(gate.decision_counts[static_cast<std::size_t>(policies::LimitReason::kApplication)], 1U);
+  EXPECT_GE(gate.decision_counts[static_cast<std::size_t>(policies::LimitReason::kApplication)],
+            1U);
   ASSERT_FALSE(gate.decisions.empty());
   EXPECT_EQ(gate.decisions.front().reason, policies::LimitReason::kApplication);
   EXPECT_LE(gate.decisions.front().now, Clock::now().time_since_epoch());

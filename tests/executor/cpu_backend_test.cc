@@ -88,8 +88,9 @@ class SplittingPolicy final : public policies::LimitPolicy {
 TEST(CpuBackend, AnotherSplitHoldsFromTheNextTaskOnForWorkersAndCallers) {
   std::atomic<std::size_t> wanted{2};
   ExecutorOptions options{.config = cpu_config(1, 2)};
-  options.limit_policy = [&](OpClass c, const policies::LimitPolicyOptions& made)
-      -> std::unique_ptr<policies::LimitPolicy> {
+  options.limit_policy =
+      [&](OpClass c,
+          const policies::LimitPolicyOptions& made) -> std::unique_ptr<policies::LimitPolicy> {
     if (c != OpClass::kRaw) return policies::make_limit_policy(made);
     return std::make_unique<SplittingPolicy>(wanted);
   };

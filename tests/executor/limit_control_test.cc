@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The promises of how observations reach a limit policy: in order, without a thread ever waiting for
-// another one's turn, and none lost unnoticed.
+// The promises of how observations reach a limit policy: in order, without a thread ever waiting
+// for another one's turn, and none lost unnoticed.
 #include <streamgate/executor/backends/inline.h>
 #include <streamgate/executor/internal/limit_control.h>
 
@@ -44,8 +44,7 @@ class FunctionPolicy final : public LimitPolicy {
 };
 
 struct Controlled {
-  explicit Controlled(FunctionPolicy::Function function,
-                      LimitMode mode = LimitMode::kEnforced) {
+  explicit Controlled(FunctionPolicy::Function function, LimitMode mode = LimitMode::kEnforced) {
     std::unique_ptr<LimitPolicy> policy = std::make_unique<FunctionPolicy>(std::move(function));
     control.install(OpClass::kRaw, policy, mode);
   }

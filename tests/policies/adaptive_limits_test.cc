@@ -36,12 +36,11 @@ class Driven {
   std::size_t limit() const { return limit_; }
   LimitPolicy& policy() { return *policy_; }
 
-  void complete(nanoseconds service, bool good = true) {
-    complete_with(service, limit_, good);
-  }
+  void complete(nanoseconds service, bool good = true) { complete_with(service, limit_, good); }
   void complete_with(nanoseconds service, std::size_t in_flight, bool good = true) {
     now_ += std::max<nanoseconds>(service / static_cast<int>(limit_), nanoseconds(1));
-    observe({.now = now_, .service = service, .in_flight = in_flight, .limit = limit_, .good = good});
+    observe(
+        {.now = now_, .service = service, .in_flight = in_flight, .limit = limit_, .good = good});
   }
   void observe(const Observation& observation) {
     if (const auto next = policy_->observe(observation)) limit_ = *next;
@@ -111,12 +110,13 @@ TEST_P(EveryPolicy, StaysWithinOneAndItsCeilingWhateverItSees) {
   };
   for (int i = 0; i < 200'000; ++i) {
     // Clocks that jump both ways, services of no time and of years, others' limits.
-    Observation wild{.now = nanoseconds(static_cast<std::int64_t>(draw(1ULL << 30U)) << draw(32)),
-                     .wait = nanoseconds(static_cast<std::int64_t>(draw(1ULL << 30U))),
-                     .service = nanoseconds(static_cast<std::int64_t>(draw(1ULL << 30U)) << draw(33)),
-                     .in_flight = draw(12),
-                     .limit = draw(50) == 0 ? draw(12) : driven.limit(),
-                     .good = draw(4) != 0};
+    Observation wild{
+        .now = nanoseconds(static_cast<std::int64_t>(draw(1ULL << 30U)) << draw(32)),
+        .wait = nanoseconds(static_cast<std::int64_t>(draw(1ULL << 30U))),
+        .service = nanoseconds(static_cast<std::int64_t>(draw(1ULL << 30U)) << draw(33)),
+        .in_flight = draw(12),
+        .limit = draw(50) == 0 ? draw(12) : driven.limit(),
+        .good = draw(4) != 0};
     if (draw(100) == 0) wild.service = nanoseconds::max();
     driven.observe(wild);
     ASSERT_GE(driven.limit(), 1U);
@@ -156,8 +156,8 @@ TEST(KneeLimit, TakesALimitThatSomebodyElseHasSetForItsBase) {
   std::optional<std::size_t> asked;
   for (int i = 0; i < 2'000 && !asked; ++i) {
     now += milliseconds(1);
-    asked = knee.policy().observe(
-        {.now = now, .service = milliseconds(1), .in_flight = 2, .limit = 2});
+    asked =
+        knee.policy().observe({.now = now, .service = milliseconds(1), .in_flight = 2, .limit = 2});
   }
   EXPECT_GE(knee.policy().decision_counts()[static_cast<std::size_t>(LimitReason::kMoved)], 1U);
 }
@@ -176,7 +176,8 @@ TEST(KneeLimit, FindsTheKneeAgainOnceNobodyHoldsTheLimitBelowIt) {
   EXPECT_EQ(asked, 2U) << "what is not given is not asked for again and again";
   for (int i = 0; i < 40'000; ++i) {
     now += nanoseconds(1'000'000 / static_cast<int>(std::min<std::size_t>(asked, 8)));
-    const Observation free{.now = now, .service = milliseconds(1), .in_flight = asked, .limit = asked};
+    const Observation free{
+        .now = now, .service = milliseconds(1), .in_flight = asked, .limit = asked};
     asked = knee.policy().observe(free).value_or(asked);
   }
   EXPECT_GE(knee.policy().knee()->knee, 7U);
@@ -191,8 +192,8 @@ TEST(KneeLimit, LooksNearbyFirstWhereTheKneeWasMeasured) {
     std::optional<std::size_t> tried;
     for (int i = 0; i < 1'000 && !tried; ++i) {
       now += std::chrono::microseconds(100);
-      tried = policy->observe(
-          {.now = now, .service = milliseconds(1), .in_flight = 16, .limit = 16});
+      tried =
+          policy->observe({.now = now, .service = milliseconds(1), .in_flight = 16, .limit = 16});
     }
     EXPECT_EQ(tried, measured ? 20U : 32U);
   }
@@ -203,27 +204,26 @@ TEST(KneeLimit, ACeilingOfOneLeavesNothingToObserve) {
   EXPECT_TRUE(make("knee", 1, 2)->wants_observations());
 }
 
-/// Completions on two cores. With two threads within, a task alone takes `with_two` of its time, and
-/// a second task beside it does not help.
+/// Completions on two cores. With two threads within, a task alone takes `with_two` of its time,
+/// and a second task beside it does not help.
 class TwoCores {
  public:
   explicit TwoCores(double with_two)
       : with_two_(with_two),
-        policy_(make_limit_policy(
-            {.name = "knee", .initial = 2, .ceiling = 8, .cores_to_split = 2})) {}
+        policy_(
+            make_limit_policy({.name = "knee", .initial = 2, .ceiling = 8, .cores_to_split = 2})) {}
 
   std::size_t play(int completions) {
     for (int i = 0; i < completions; ++i) {
       const bool two = policy_->intra_op_threads() == 2;
-      const double tasks = two ? 1 / with_two_ : static_cast<double>(std::min<std::size_t>(limit_, 2));
+      const double tasks =
+          two ? 1 / with_two_ : static_cast<double>(std::min<std::size_t>(limit_, 2));
       now_ += nanoseconds(static_cast<std::int64_t>(1e6 / tasks));
       with_two_threads += two ? 1 : 0;
       at_a_time_ = two ? at_a_time_ + 1 : 0;
       longest_trial = std::max(longest_trial, at_a_time_);
-      if (const auto next = policy_->observe({.now = now_,
-                                              .service = milliseconds(1),
-                                              .in_flight = limit_,
-                                              .limit = limit_})) {
+      if (const auto next = policy_->observe(
+              {.now = now_, .service = milliseconds(1), .in_flight = limit_, .limit = limit_})) {
         limit_ = *next;
         EXPECT_LE(limit_ * policy_->intra_op_threads(), policy_->intra_op_threads() == 2 ? 2U : 8U);
       }
@@ -265,7 +265,8 @@ TEST(KneeLimit, AFailingWindowLowersTheLimit) {
   Driven knee(make("knee", 1, 64));
   play_shared(knee, 8, 40'000);
   const std::size_t before = knee.limit();
-  for (int i = 0; i < 200 && knee.limit() >= before; ++i) knee.complete(milliseconds(1), i % 2 == 0);
+  for (int i = 0; i < 200 && knee.limit() >= before; ++i)
+    knee.complete(milliseconds(1), i % 2 == 0);
   EXPECT_LT(knee.limit(), before);
   EXPECT_GE(knee.policy().decision_counts()[static_cast<std::size_t>(LimitReason::kErrors)], 1U);
 }

@@ -49,7 +49,8 @@ double mean_limit(const Result& run, double from, double to) {
 }
 
 TEST(KneeSituations, APlantThatDiesAboveTheCeilingNeverDiesAndTheCeilingIsReachedWhereItPays) {
-  Scenario scenario{.duration_s = 60, .ceiling = 24, .load = closed(200), .plant = power(0.01, 100, 1)};
+  Scenario scenario{
+      .duration_s = 60, .ceiling = 24, .load = closed(200), .plant = power(0.01, 100, 1)};
   scenario.crash_above = 24;
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {
     const Result run = play(scenario, {.seed = seed, .measure_from_s = 10});
@@ -60,8 +61,8 @@ TEST(KneeSituations, APlantThatDiesAboveTheCeilingNeverDiesAndTheCeilingIsReache
 }
 
 TEST(KneeSituations, AnHourOfOverloadShowsNoDrift) {
-  const Scenario scenario{.duration_s = 3600, .ceiling = 64, .load = closed(128),
-                          .plant = power(0.05, 8, 1)};
+  const Scenario scenario{
+      .duration_s = 3600, .ceiling = 64, .load = closed(128), .plant = power(0.05, 8, 1)};
   const Result run = play(scenario, {.samples = 3600});
   const double early = mean_limit(run, 300, 1200);
   const double late = mean_limit(run, 2700, 3600);
@@ -89,7 +90,8 @@ TEST(KneeSituations, ABurstAfterIdlenessIsNotShed) {
 }
 
 TEST(KneeSituations, APlantThatRefusesAboveAWidthIsKeptBelowIt) {
-  Scenario scenario{.duration_s = 120, .ceiling = 64, .load = closed(64), .plant = power(0.02, 50, 1)};
+  Scenario scenario{
+      .duration_s = 120, .ceiling = 64, .load = closed(64), .plant = power(0.02, 50, 1)};
   scenario.reject_above = 10;
   const Result run = play(scenario, {.measure_from_s = 30});
   EXPECT_GT(run.throughput_per_s, 0.85 * 10 / 0.022);
@@ -97,7 +99,10 @@ TEST(KneeSituations, APlantThatRefusesAboveAWidthIsKeptBelowIt) {
 }
 
 TEST(KneeSituations, WhenEverythingFailsTheLimitStaysWithinItsBoundsAndDoesNotGrow) {
-  Scenario scenario{.duration_s = 30, .initial_limit = 8, .ceiling = 64, .load = closed(64),
+  Scenario scenario{.duration_s = 30,
+                    .initial_limit = 8,
+                    .ceiling = 64,
+                    .load = closed(64),
                     .plant = power(0.01, 16, 1)};
   scenario.reject_above = 0;
   const Result run = play(scenario);
@@ -108,8 +113,12 @@ TEST(KneeSituations, WhenEverythingFailsTheLimitStaysWithinItsBoundsAndDoesNotGr
 }
 
 TEST(KneeSituations, APlantThatNeverAnswersEndsEveryRequestByItsTimeout) {
-  Scenario scenario{.duration_s = 30, .initial_limit = 8, .ceiling = 64, .timeout_s = 0.1,
-                    .load = closed(64), .plant = power(0.01, 16, 1)};
+  Scenario scenario{.duration_s = 30,
+                    .initial_limit = 8,
+                    .ceiling = 64,
+                    .timeout_s = 0.1,
+                    .load = closed(64),
+                    .plant = power(0.01, 16, 1)};
   scenario.drop_above = 0;
   const Result run = play(scenario);
   EXPECT_EQ(run.completed, 0U);
@@ -118,7 +127,8 @@ TEST(KneeSituations, APlantThatNeverAnswersEndsEveryRequestByItsTimeout) {
 }
 
 TEST(KneeSituations, ALatencyTargetHoldsTheLimitBelowTheKnee) {
-  // At n in flight it takes 20 ms * (1 + (n - 1) / 10): 50 ms are 16 in flight, and more would help.
+  // At n in flight it takes 20 ms * (1 + (n - 1) / 10): 50 ms are 16 in flight, and more would
+  // help.
   Scenario scenario{.duration_s = 120, .ceiling = 64, .load = closed(128)};
   scenario.plant = {.kind = PlantKind::kDelay, .service_s = 0.02, .scale = 0.1};
   const auto braked = knee_for(scenario, std::chrono::milliseconds(50));
@@ -126,7 +136,8 @@ TEST(KneeSituations, ALatencyTargetHoldsTheLimitBelowTheKnee) {
   const Result without = play(scenario, {.measure_from_s = 30});
   EXPECT_LT(with.latency_s.mean, 0.055);
   EXPECT_GT(without.latency_s.mean, 0.06);
-  EXPECT_GT(braked->decision_counts()[static_cast<std::size_t>(policies::LimitReason::kLatency)], 0U);
+  EXPECT_GT(braked->decision_counts()[static_cast<std::size_t>(policies::LimitReason::kLatency)],
+            0U);
 }
 
 TEST(KneeSituations, AQueueDelayKeepsTheLimitWhereTasksHardlyWait) {
@@ -196,7 +207,10 @@ TEST(KneeSituations, InShadowItFindsAKneeThatTheLoadPassesByItself) {
 }
 
 TEST(KneeSituations, InShadowItClaimsNothingOfWhatTheLoadNeverShows) {
-  Scenario scenario{.duration_s = 60, .initial_limit = 4, .ceiling = 64, .load = closed(64),
+  Scenario scenario{.duration_s = 60,
+                    .initial_limit = 4,
+                    .ceiling = 64,
+                    .load = closed(64),
                     .plant = power(0.01, 16, 1)};
   const auto policy = watching(scenario);
   Unheeded shadow(*policy);
@@ -207,8 +221,8 @@ TEST(KneeSituations, InShadowItClaimsNothingOfWhatTheLoadNeverShows) {
 }
 
 TEST(KneeSituations, ItsDecisionsAreOnRecordWithTheirEvidence) {
-  const Scenario scenario{.duration_s = 30, .ceiling = 64, .load = closed(128),
-                          .plant = power(0.01, 8, 1.5)};
+  const Scenario scenario{
+      .duration_s = 30, .ceiling = 64, .load = closed(128), .plant = power(0.01, 8, 1.5)};
   const auto policy = knee_for(scenario);
   const Result run = simulate(scenario, *policy);
   const auto decisions = policy->recent_decisions();

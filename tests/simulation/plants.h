@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Random plants for limit policies, what is true of each, and how a policy did on it. The goals that
-// a policy has to meet on them are the tests' business.
+// Random plants for limit policies, what is true of each, and how a policy did on it. The goals
+// that a policy has to meet on them are the tests' business.
 #pragma once
 
 #include <streamgate/executor/simulation/scenario.h>
@@ -33,8 +33,8 @@ struct DrawnPlant {
   }
 };
 
-/// The constants of `knee` were chosen with the plants of the first, and with those from 300 to 699;
-/// goals are judged on the second.
+/// The constants of `knee` were chosen with the plants of the first, and with those from 300 to
+/// 699; goals are judged on the second.
 struct SeedRange {
   std::uint64_t first;
   std::uint64_t end;
@@ -47,9 +47,9 @@ inline constexpr SeedRange kReportSeeds{100, 300};
 /// every compiler.
 [[nodiscard]] DrawnPlant draw_plant(std::uint64_t seed);
 
-/// Completions per second while exactly `limit` requests are in the plant. Exact, as the load always
-/// fills the limit, and the service times depend on nothing but that number. A test compares it with
-/// the simulator.
+/// Completions per second while exactly `limit` requests are in the plant. Exact, as the load
+/// always fills the limit, and the service times depend on nothing but that number. A test compares
+/// it with the simulator.
 [[nodiscard]] double throughput_at(const simulation::Plant& plant, std::size_t limit);
 
 /// The best static limit, found by trying each one up to the ceiling.
@@ -67,8 +67,8 @@ using PolicyFactory =
 struct Score {
   double throughput = 0;  ///< Over the best static one's, once it had the time to settle.
   double latency = 0;     ///< Mean, over that at the smallest best limit; the same time.
-  /// Decision windows from limit 1, or from the step, until a limit is in force that has 90 % of the
-  /// best throughput; nothing: never. A policy without windows is counted in ones of 64
+  /// Decision windows from limit 1, or from the step, until a limit is in force that has 90 % of
+  /// the best throughput; nothing: never. A policy without windows is counted in ones of 64
   /// completions, or of four rounds of its limit where that is more.
   std::optional<std::size_t> windows_from_start{};
   bool stepped = false;

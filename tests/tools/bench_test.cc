@@ -68,10 +68,11 @@ TEST(BenchClients, CountWhatWasAnsweredAndNotTheFirstOfEach) {
   std::atomic<std::size_t> prepared{0};
   std::atomic<std::size_t> served{0};
   const Way way{.prepare_thread = [&] { ++prepared; },
-                .serve = [&] {
-                  EXPECT_GE(prepared, 1U);
-                  ++served;
-                }};
+                .serve =
+                    [&] {
+                      EXPECT_GE(prepared, 1U);
+                      ++served;
+                    }};
   const std::vector<double> rates = requests_per_second(way, 3, milliseconds(10), 2);
   ASSERT_EQ(rates.size(), 2U);
   EXPECT_EQ(prepared, 3U);
@@ -83,9 +84,10 @@ TEST(BenchClients, CountWhatWasAnsweredAndNotTheFirstOfEach) {
 TEST(BenchClients, RethrowWhatOneOfThemThrew) {
   std::atomic<int> served{0};
   const Way way{.prepare_thread = [] {},
-                .serve = [&] {
-                  if (++served == 5) throw std::runtime_error("the fifth");
-                }};
+                .serve =
+                    [&] {
+                      if (++served == 5) throw std::runtime_error("the fifth");
+                    }};
   EXPECT_THROW((void)requests_per_second(way, 2, milliseconds(5), 1), std::runtime_error);
 }
 
@@ -153,9 +155,9 @@ TEST(BenchCommand, MeasuresARealModelInEveryWay) {
 
 TEST(BenchCommand, ItsTableNamesEveryWay) {
   const TemporaryFolder folder;
-  const CommandResult result = run_command({"bench", "--model", save_model(folder).string(),
-                                            "--input", "4x8", "--clients", "1", "--rounds", "1",
-                                            "--seconds", "0.01", "--settle-seconds", "0.02"});
+  const CommandResult result =
+      run_command({"bench", "--model", save_model(folder).string(), "--input", "4x8", "--clients",
+                   "1", "--rounds", "1", "--seconds", "0.01", "--settle-seconds", "0.02"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   for (const std::string part : {"1 at once, 1 intra-op", "adaptive", "plain threads",
                                  "global mutex", "best", "policy knee: limit "}) {

@@ -39,8 +39,8 @@ TEST(SimulateCommand, AScenarioThatIsNoneIsRefusedWithItsNameAndWhatIsWrong) {
       {"{" + load + ", " + plant + R"(, "drop_above": 4})", "timeout_s"},
       {"{" + load + ", " + plant + R"(, "duration_s": -1})", "duration_s"},
       {"{" + load + ", " + plant + R"(, "duration_s": 1e300})", "duration_s"},
-      {R"({"load": {"kind": "open", "clients": 4, "stages": [{"seconds": 1, "rps": 1}]}, )" + plant +
-           "}",
+      {R"({"load": {"kind": "open", "clients": 4, "stages": [{"seconds": 1, "rps": 1}]}, )" +
+           plant + "}",
        "load.clients"}};
   for (const auto& [text, says] : wrongs) {
     const auto file = folder.write("scenario.json", text);
@@ -62,12 +62,12 @@ TEST(SimulateCommand, APolicyThatThereIsNotIsRefused) {
 /// Every policy on a plant that gives no good answer.
 void expect_bounded(const std::string& badly, const std::string& counted) {
   const TemporaryFolder folder;
-  const auto file = folder.write(
-      "scenario.json",
-      R"({"duration_s": 20, "initial_limit": 8, "ceiling": 32, "timeout_s": 0.05,
+  const auto file =
+      folder.write("scenario.json",
+                   R"({"duration_s": 20, "initial_limit": 8, "ceiling": 32, "timeout_s": 0.05,
           "load": {"kind": "closed", "clients": 64},
           "plant": {"kind": "power", "service_s": 0.01, "knee": 8, "exponent": 1}, )" +
-          badly + "}");
+                       badly + "}");
   const CommandResult result = simulate(file, "all");
   ASSERT_EQ(result.exit_code, 0) << result.err;
   for (const Json& run : Json::parse(result.out).at("policies")) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `streamgate bench`: measures a real model at every width, beside the adaptive limit and what there
-// would be without Streamgate. Options, exit codes and what is written where; measuring is
+// `streamgate bench`: measures a real model at every width, beside the adaptive limit and what
+// there would be without Streamgate. Options, exit codes and what is written where; measuring is
 // measure.h's.
 #include <streamgate/executor/executor.h>
 #include <streamgate/executor/internal/torch_library.h>
@@ -123,9 +123,11 @@ void add_bench(CLI::App& app, Action& chosen) {
       ->capture_default_str();
   command->add_flag("--json", options->json, "JSON on stdout instead of the table");
   command->footer(
-      "Clients ask again as soon as they have an answer. The ways take turns, so that what else the\n"
+      "Clients ask again as soon as they have an answer. The ways take turns, so that what else "
+      "the\n"
       "machine does falls on all alike; ratios are round by round. Run it on a machine that does\n"
-      "nothing else. Exit code: 0 measured; 2 a wrong command line, or a model that cannot be run.");
+      "nothing else. Exit code: 0 measured; 2 a wrong command line, or a model that cannot be "
+      "run.");
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
 }
 

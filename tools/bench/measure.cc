@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The ways of serving, and their turns. Why every client thread begins with libtorch's own number of
-// intra-op threads: an executor sets that on the threads that run its tasks, and libtorch gives what
-// was set last to threads that come to it later.
+// The ways of serving, and their turns. Why every client thread begins with libtorch's own number
+// of intra-op threads: an executor sets that on the threads that run its tasks, and libtorch gives
+// what was set last to threads that come to it later.
 #include "bench/measure.h"
 
 #include <streamgate/executor/executor.h>
@@ -67,9 +67,10 @@ void set_limit(Executor& executor, policies::OpClassSet classes, std::size_t lim
 Way served_by(Executor& executor, const ScriptModel& model, policies::OpClassSet classes,
               std::size_t first_threads) {
   return {.prepare_thread = [first_threads] { set_intra_op_threads(first_threads); },
-          .serve = [&executor, &model, classes] {
-            static_cast<void>(executor.run({.op_class = classes}, [&] { model.run(); }));
-          }};
+          .serve =
+              [&executor, &model, classes] {
+                static_cast<void>(executor.run({.op_class = classes}, [&] { model.run(); }));
+              }};
 }
 
 struct Turn {
@@ -123,7 +124,8 @@ BenchRun measure(const ScriptModel& model, const BenchOptions& options, std::siz
         *executors.emplace_back(make_static(options.config, threads, widest));
     // With more threads than that waiting for each other inside operations, throughput falls by up
     // to 200 times (facts 3): never the best, and a turn of many clients would take minutes.
-    const std::size_t useful = threads == 1 ? widest : std::max<std::size_t>(1, 2 * cores() / threads);
+    const std::size_t useful =
+        threads == 1 ? widest : std::max<std::size_t>(1, 2 * cores() / threads);
     const std::size_t most = std::min({widest, useful, ceiling_of(executor, classes)});
     for (const std::size_t width : widths_up_to(most)) {
       run.curve.push_back({.intra_op_threads = threads, .width = width});
@@ -147,10 +149,11 @@ BenchRun measure(const ScriptModel& model, const BenchOptions& options, std::siz
   std::mutex one_at_a_time;
   const auto prepare = [] { set_intra_op_threads(first_threads); };
   const auto nothing = [] {};
-  turns.push_back({"adaptive", &run.adaptive, served_by(adaptive, model, classes, first_threads),
-                   nothing});
+  turns.push_back(
+      {"adaptive", &run.adaptive, served_by(adaptive, model, classes, first_threads), nothing});
   turns.push_back({"plain threads", &run.plain, {prepare, [&] { model.run(); }}, nothing});
-  turns.push_back({"global mutex", &run.mutex,
+  turns.push_back({"global mutex",
+                   &run.mutex,
                    {prepare,
                     [&] {
                       const std::lock_guard lock(one_at_a_time);
@@ -175,12 +178,12 @@ BenchRun measure(const ScriptModel& model, const BenchOptions& options, std::siz
   const auto median = [](const BenchPoint& point) {
     return spread_of(point.series.per_second).median;
   };
-  run.best = static_cast<std::size_t>(
-      std::max_element(run.curve.begin(), run.curve.end(),
-                       [&](const BenchPoint& a, const BenchPoint& b) {
-                         return median(a) < median(b);
-                       }) -
-      run.curve.begin());
+  run.best =
+      static_cast<std::size_t>(std::max_element(run.curve.begin(), run.curve.end(),
+                                                [&](const BenchPoint& a, const BenchPoint& b) {
+                                                  return median(a) < median(b);
+                                                }) -
+                               run.curve.begin());
   run.knee = knee_of(run);
   const executor::Snapshot snapshot = adaptive.snapshot();
   for (const policies::OpClass op_class : policies::kAllOpClasses) {

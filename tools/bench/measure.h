@@ -19,8 +19,8 @@ namespace streamgate::tools {
 struct BenchOptions {
   policies::Config config{};  ///< Of the adaptive run; the others take backend and streams from it.
   std::size_t rounds = 7;
-  double seconds = 0.4;         ///< Of a turn.
-  double settle_seconds = 5;    ///< From the cold start of the adaptive run to its first turn.
+  double seconds = 0.4;       ///< Of a turn.
+  double settle_seconds = 5;  ///< From the cold start of the adaptive run to its first turn.
   std::size_t max_width = 16;
 };
 

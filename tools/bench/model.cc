@@ -31,9 +31,10 @@ std::string first_line(const std::exception& error) {
 InputShape parse_input_shape(std::string_view text) {
   InputShape shape;
   const auto wrong = [&] {
-    return std::invalid_argument("'" + std::string(text) +
-                                 "' is not a shape; allowed: whole numbers from 1 to 2^31 - 1 with x "
-                                 "between them, as 32x256, with :int64 behind it for whole numbers");
+    return std::invalid_argument(
+        "'" + std::string(text) +
+        "' is not a shape; allowed: whole numbers from 1 to 2^31 - 1 with x "
+        "between them, as 32x256, with :int64 behind it for whole numbers");
   };
   std::string_view sizes = text;
   if (sizes.ends_with(":int64")) {
@@ -65,8 +66,9 @@ ScriptModel::ScriptModel(const std::filesystem::path& file, const std::vector<In
     state_->model = torch::jit::load(file.string(), device);
     state_->model.eval();
   } catch (const std::exception& error) {
-    throw std::runtime_error(file.string() + " is not a TorchScript model that this libtorch reads: " +
-                             first_line(error));
+    throw std::runtime_error(
+        file.string() +
+        " is not a TorchScript model that this libtorch reads: " + first_line(error));
   }
   for (const InputShape& input : inputs) {
     const auto options = at::TensorOptions().device(device);
@@ -96,8 +98,6 @@ policies::OpClassSet ScriptModel::classes(const executor::Classifier& classifier
 }
 
 std::size_t default_intra_op_threads() { return static_cast<std::size_t>(at::get_num_threads()); }
-void set_intra_op_threads(std::size_t threads) {
-  at::set_num_threads(static_cast<int>(threads));
-}
+void set_intra_op_threads(std::size_t threads) { at::set_num_threads(static_cast<int>(threads)); }
 
 }  // namespace streamgate::tools

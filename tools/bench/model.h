@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A TorchScript model with an input, to be run over and over. Free of libtorch's headers, which cost
-// the compiler a quarter of a minute wherever they are included.
+// A TorchScript model with an input, to be run over and over. Free of libtorch's headers, which
+// cost the compiler a quarter of a minute wherever they are included.
 #pragma once
 
 #include <streamgate/executor/classifier.h>

@@ -31,8 +31,8 @@ std::string line_of(const std::string& name, const Series& series, const Series&
 }
 
 std::string text_of(const BenchRun& run) {
-  std::string text = format("\n%zu client threads: requests a second, and against the best width\n",
-                            run.clients);
+  std::string text =
+      format("\n%zu client threads: requests a second, and against the best width\n", run.clients);
   for (std::size_t i = 0; i < run.curve.size(); ++i) {
     const BenchPoint& point = run.curve[i];
     text += line_of(format("%zu at once, %zu intra-op", point.width, point.intra_op_threads),
@@ -48,9 +48,10 @@ std::string text_of(const BenchRun& run) {
 
   const Spread plain = ratio_of(run.adaptive.per_second, run.plain.per_second);
   const Spread mutex = ratio_of(run.adaptive.per_second, run.mutex.per_second);
-  text += format("  adaptive is %.2fx (%.2f to %.2f) of plain threads, %.2fx (%.2f to %.2f) of a "
-                 "global mutex\n",
-                 plain.median, plain.low, plain.high, mutex.median, mutex.low, mutex.high);
+  text += format(
+      "  adaptive is %.2fx (%.2f to %.2f) of plain threads, %.2fx (%.2f to %.2f) of a "
+      "global mutex\n",
+      plain.median, plain.low, plain.high, mutex.median, mutex.low, mutex.high);
   text += format("  policy %s: limit %zu of %zu, %zu intra-op", run.gate.policy.c_str(),
                  run.gate.limit, run.gate.ceiling, run.adaptive_intra_op_threads);
   if (run.gate.knee) {
@@ -81,8 +82,7 @@ Json baseline_json(const BenchRun& run, const Series& series) {
 }
 
 Json point_json(const BenchRun& run, std::size_t i) {
-  Json json = {{"width", run.curve[i].width},
-               {"intra_op_threads", run.curve[i].intra_op_threads}};
+  Json json = {{"width", run.curve[i].width}, {"intra_op_threads", run.curve[i].intra_op_threads}};
   json.update(series_json(run, run.curve[i].series));
   return json;
 }
@@ -105,8 +105,7 @@ Json json_of(const BenchRun& run) {
   adaptive["settled_s"] = settled ? Json(*settled) : Json(nullptr);
   adaptive["cold_start"] = {{"slice_s", run.cold_slice_seconds}, {"per_second", run.cold_start}};
   const auto place = [&](std::size_t i) {
-    return Json{{"width", run.curve[i].width},
-                {"intra_op_threads", run.curve[i].intra_op_threads}};
+    return Json{{"width", run.curve[i].width}, {"intra_op_threads", run.curve[i].intra_op_threads}};
   };
   return {{"clients", run.clients},
           {"curve", std::move(curve)},
@@ -120,10 +119,10 @@ Json json_of(const BenchRun& run) {
 }  // namespace
 
 std::string render_bench_text(const BenchReport& report) {
-  std::string text =
-      format("%s on %s (%s, libtorch %s, %zu cores); %zu rounds, %g s a turn; medians and quartiles\n",
-             report.model.c_str(), report.backend.c_str(), report.device.c_str(),
-             report.libtorch.c_str(), report.cores, report.rounds, report.seconds);
+  std::string text = format(
+      "%s on %s (%s, libtorch %s, %zu cores); %zu rounds, %g s a turn; medians and quartiles\n",
+      report.model.c_str(), report.backend.c_str(), report.device.c_str(), report.libtorch.c_str(),
+      report.cores, report.rounds, report.seconds);
   for (const BenchRun& run : report.runs) text += text_of(run);
   return text;
 }
@@ -131,10 +130,10 @@ std::string render_bench_text(const BenchReport& report) {
 std::string render_bench_json(const BenchReport& report) {
   Json runs = Json::array();
   for (const BenchRun& run : report.runs) runs.push_back(json_of(run));
-  const Json json = {{"model", report.model},     {"backend", report.backend},
+  const Json json = {{"model", report.model},       {"backend", report.backend},
                      {"libtorch", report.libtorch}, {"device", report.device},
-                     {"cores", report.cores},     {"rounds", report.rounds},
-                     {"seconds", report.seconds}, {"runs", std::move(runs)}};
+                     {"cores", report.cores},       {"rounds", report.rounds},
+                     {"seconds", report.seconds},   {"runs", std::move(runs)}};
   return json.dump(2) + '\n';
 }
 

@@ -49,7 +49,7 @@ struct BenchRun {
   /// Requests a second in each slice of the time from a cold start on, before the rounds.
   std::vector<double> cold_start{};
   double cold_slice_seconds = 0;
-  executor::GateSnapshot gate{};         ///< Where the adaptive run stood at the end,
+  executor::GateSnapshot gate{};              ///< Where the adaptive run stood at the end,
   std::size_t adaptive_intra_op_threads = 0;  ///< and with how many threads within a task.
 };
 
