@@ -163,9 +163,8 @@ TEST_F(GraphCacheTest, WhoInsistsGetsAGraphAtOnceOrIsTold) {
   static_cast<void>(call(twice_, {at::randn({4})}, {.use = GraphUse::kAlways}));
   EXPECT_EQ(cache_->snapshot().captures, 1U);
   for (int i = 0; i < 2; ++i) {
-    EXPECT_THROW(
-        static_cast<void>(call(twice_, {at::randn({13})}, {.use = GraphUse::kAlways})),
-        NotCapturable);
+    EXPECT_THROW(static_cast<void>(call(twice_, {at::randn({13})}, {.use = GraphUse::kAlways})),
+                 NotCapturable);
   }
   EXPECT_EQ(cache_->snapshot().failures, 1U);
 }
