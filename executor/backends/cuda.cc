@@ -56,7 +56,8 @@ struct Slot {
   c10::DeviceIndex device_before = 0;
   std::optional<CUDAStream> stream_before{};
 
-  /// The stream for which the device owes a call, or null. Whoever takes it out hands the entry over.
+  /// The stream for which the device owes a call, or null. Whoever takes it out hands the entry
+  /// over.
   std::atomic<cudaStream_t> owed{nullptr};
   Completions::Entry entry{};
 
@@ -154,7 +155,8 @@ bool ask_until(cudaStream_t stream, Time::time_point deadline) noexcept {
   return true;
 }
 
-/// By what is urgent for whom: three steps of ours for the device's, of which 0 is what others have.
+/// By what is urgent for whom: three steps of ours for the device's, of which 0 is what others
+/// have.
 std::size_t level_of(Priority priority) {
   return priority == Priority::kHighest ? 2 : priority == Priority::kHigh ? 1 : 0;
 }
@@ -195,19 +197,20 @@ class CudaBackend final : public Backend {
   }
 
   std::size_t max_streams() const noexcept override { return StreamPool::kMaxSlots; }
-  /// Eager work is safe at any width, by libtorch's word and as measured (facts.md 2). What captures
-  /// must say so: its class is graph.
+  /// Eager work is safe at any width, by libtorch's word and as measured (facts.md 2). What
+  /// captures must say so: its class is graph.
   policies::OpClassSet default_class() const noexcept override { return policies::OpClass::kRaw; }
   bool shares_cores() const noexcept override { return false; }
   bool needs_limits() const noexcept override { return false; }
   /// A caller that waits for the device keeps a core at it, so that more of them than cores are too
-  /// many; but a permit goes from one caller to the next, who sleeps, and with one for each core the
-  /// device idles until that one is awake. Replays a second of 64 clients on 16 cores, by the limit:
-  /// 16: 123,586; 24: 139,152; 32: 146,734; 48: 141,007 (docs/cuda.md).
+  /// many; but a permit goes from one caller to the next, who sleeps, and with one for each core
+  /// the device idles until that one is awake. Replays a second of 64 clients on 16 cores, by the
+  /// limit: 16: 123,586; 24: 139,152; 32: 146,734; 48: 141,007 (docs/cuda.md).
   std::size_t first_width(std::size_t, std::size_t) const noexcept override {
     return 2 * std::max<std::size_t>(1, std::thread::hardware_concurrency());
   }
-  /// libtorch's rule: one capture at a time in a process. Two have been seen to survive, and to die.
+  /// libtorch's rule: one capture at a time in a process. Two have been seen to survive, and to
+  /// die.
   std::size_t widest(policies::OpClass op_class) const noexcept override {
     return op_class == policies::OpClass::kGraph ? 1 : kAnyWidth;
   }
@@ -252,8 +255,8 @@ class CudaBackend final : public Backend {
     Slot& slot = (*slots_)[index];
     if (!slot.entered || Process::instance().refusal() != nullptr) return Progress::kDone;
     const cudaStream_t stream = slot.stream();
-    const bool idle = slot.thread == Thread::kCaller ? ask_until(stream, Time::now() + kPolling)
-                                                     : ask(stream);
+    const bool idle =
+        slot.thread == Thread::kCaller ? ask_until(stream, Time::now() + kPolling) : ask(stream);
     if (idle) return Progress::kDone;
     slot.entry.done = &done;
     // First: whoever takes the debt out hands over what was awaited.

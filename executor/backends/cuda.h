@@ -21,11 +21,11 @@ namespace streamgate::executor {
 /// Thread-safety: as Backend. Ownership: the streams that it opens are its own in the whole process
 /// until its end; they are not libtorch's pool streams, which go to everybody in turn. Blocking:
 /// initialise waits for the device; the wait of a caller of run is a poll of up to 1 ms on its own
-/// thread, then a sleep until the device calls back; synchronize polls to its deadline; nothing else
-/// waits. Failure: without a device, in a forked child and after main has returned it makes no call
-/// of CUDA, and initialise, open_stream and require_usable throw std::runtime_error. An error that
-/// outlives its operation (an illegal address, an uncorrectable memory error) loses CUDA for the
-/// process: running, waiting and later tasks end as failed, with an exception that says so.
+/// thread, then a sleep until the device calls back; synchronize polls to its deadline; nothing
+/// else waits. Failure: without a device, in a forked child and after main has returned it makes no
+/// call of CUDA, and initialise, open_stream and require_usable throw std::runtime_error. An error
+/// that outlives its operation (an illegal address, an uncorrectable memory error) loses CUDA for
+/// the process: running, waiting and later tasks end as failed, with an exception that says so.
 ///
 ///     policies::Config config;
 ///     config.executor.backend = "cuda";

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Capture and replay on CUDA's own functions and libtorch's allocator, not at::cuda::CUDAGraph: that
-// one leaves the allocator in capture when a capture fails (capture_end throws before it ends the
-// pool, 2.6 and 2.11), and it makes generators take part, whose state all graphs then share. Without
-// that, an operation that draws random numbers refuses to be captured, which is what is wanted.
+// Capture and replay on CUDA's own functions and libtorch's allocator, not at::cuda::CUDAGraph:
+// that one leaves the allocator in capture when a capture fails (capture_end throws before it ends
+// the pool, 2.6 and 2.11), and it makes generators take part, whose state all graphs then share.
+// Without that, an operation that draws random numbers refuses to be captured, which is what is
+// wanted.
 #include <streamgate/executor/backends/cuda_graph.h>
 
 #include <streamgate/executor/internal/cuda_device.h>
@@ -21,9 +22,12 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <mutex>
+#include <new>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace streamgate::executor {
 namespace {
@@ -85,16 +89,15 @@ unsigned long long capture_of(cudaStream_t stream) {
 }
 
 /// The allocator's pool of one graph. While it is open, what is allocated on streams that take part
-/// in the graph's capture comes from it.
+/// in the graph's capture comes from it. Used again by the next graph: the allocator gives the
+/// memory of a released pool back only when it finds no more itself, and until then CUDA has none
+/// for the graphs themselves (seen with libtorch 2.11's own graphs on 80 GiB, docs/cuda.md).
 class Pool {
  public:
-  explicit Pool(c10::DeviceIndex device) : device_(device) {
-    // Open before the capture begins, as libtorch has it: what is let go of in between must not be
-    // marked by an event, which a capturing stream would refuse.
-    allocator::beginAllocateToPool(device_, id_, [this](cudaStream_t stream) {
-      const unsigned long long capture = capture_.load();
-      return capture != 0 && capture_of(stream) == capture;
-    });
+  explicit Pool(c10::DeviceIndex device) : device_(device) { open(); }
+  void open_again() {
+    open();
+    again_ = true;
   }
   ~Pool() {
     close();
@@ -103,10 +106,22 @@ class Pool {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
+  void open() {
+    capture_ = 0;
+    // Open before the capture begins, as libtorch has it: what is let go of in between must not be
+    // marked by an event, which a capturing stream would refuse.
+    allocator::beginAllocateToPool(device_, id_, [this](cudaStream_t stream) {
+      const unsigned long long capture = capture_.load();
+      return capture != 0 && capture_of(stream) == capture;
+    });
+    open_ = true;
+  }
   void serve(cudaStream_t stream) { capture_ = capture_of(stream); }
   void close() {
     if (!std::exchange(open_, false)) return;
     allocator::endAllocateToPool(device_, id_);
+    // Each opening has a share in the pool; one of them is enough.
+    if (std::exchange(again_, false)) allocator::releasePool(device_, id_);
   }
   /// Looks at all that the allocator has: some milliseconds of a large heap.
   [[nodiscard]] std::size_t bytes() const {
@@ -121,7 +136,32 @@ class Pool {
   c10::DeviceIndex device_;
   at::cuda::MempoolId_t id_ = at::cuda::graph_pool_handle();
   std::atomic<unsigned long long> capture_{0};
-  bool open_ = true;
+  bool open_ = false;
+  bool again_ = false;
+};
+
+/// Pools of graphs that are gone. Shared by the graphs and who makes them, as either may end first.
+struct SparePools {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Pool>> pools;
+
+  [[nodiscard]] std::unique_ptr<Pool> take(c10::DeviceIndex device) {
+    std::unique_ptr<Pool> pool;
+    {
+      const std::lock_guard lock(mutex);
+      if (!pools.empty()) {
+        pool = std::move(pools.back());
+        pools.pop_back();
+      }
+    }
+    if (!pool) return std::make_unique<Pool>(device);
+    pool->open_again();
+    return pool;
+  }
+  void give_back(std::unique_ptr<Pool> pool) {
+    const std::lock_guard lock(mutex);
+    pools.push_back(std::move(pool));
+  }
 };
 
 /// From begin to end of one capture on a stream. An end must come whatever is thrown in between, or
@@ -175,8 +215,9 @@ class Capture {
 class CudaCapturedGraph final : public CapturedGraph {
  public:
   CudaCapturedGraph(c10::DeviceIndex device, CaptureMode mode, const GraphFunction& function,
-                    const Tensors& inputs, const Tensors& eager_outputs, GraphResults results)
-      : stream_(current_stream()), results_(results) {
+                    const Tensors& inputs, const Tensors& eager_outputs, GraphResults results,
+                    std::shared_ptr<SparePools> spare)
+      : stream_(current_stream()), results_(results), spare_(std::move(spare)) {
     make_inputs(device, inputs);
     if (results == GraphResults::kHost) {
       for (const at::Tensor& output : eager_outputs) {
@@ -186,7 +227,7 @@ class CudaCapturedGraph final : public CapturedGraph {
     }
     std::vector<std::int64_t> versions;
     for (const at::Tensor& input : inputs_) versions.push_back(input._version());
-    pool_ = std::make_unique<Pool>(device);
+    pool_ = spare_->take(device);
     {
       Capture capture(stream_, mode);
       pool_->serve(stream_);
@@ -281,7 +322,8 @@ class CudaCapturedGraph final : public CapturedGraph {
     for (std::size_t i = 0; i < outputs_.size(); ++i) {
       const at::Tensor& output = outputs_[i];
       if (!output.defined() || !output.is_cuda() || output.layout() != at::kStrided) {
-        throw NotCapturable("its result " + std::to_string(i) + " is no dense tensor on the device");
+        throw NotCapturable("its result " + std::to_string(i) +
+                            " is no dense tensor on the device");
       }
       if (output.sizes() != eager_outputs[i].sizes() ||
           output.scalar_type() != eager_outputs[i].scalar_type()) {
@@ -355,12 +397,17 @@ class CudaCapturedGraph final : public CapturedGraph {
       static_cast<void>(cudaGraphExecDestroy(std::exchange(executable_, nullptr)));
     }
     outputs_.clear();
-    pool_.reset();
+    try {
+      if (pool_) spare_->give_back(std::move(pool_));
+    } catch (const std::bad_alloc&) {
+      pool_.reset();
+    }
   }
 
   cudaStream_t stream_;  ///< Of the capture, then of the last replay.
   const GraphResults results_;
   Tensors inputs_;
+  const std::shared_ptr<SparePools> spare_;
   Tensors host_inputs_;  ///< Pinned; undefined for an input on the device.
   std::unique_ptr<Pool> pool_;
   Tensors outputs_;       ///< In the pool.
@@ -400,8 +447,8 @@ class CudaGraphs final : public GraphDevice {
       }
     }
     try {
-      return std::make_unique<CudaCapturedGraph>(device_, mode_, function, inputs, outputs,
-                                                 results);
+      return std::make_unique<CudaCapturedGraph>(device_, mode_, function, inputs, outputs, results,
+                                                 spare_);
     } catch (const NotCapturable&) {
       throw;
     } catch (const c10::OutOfMemoryError&) {
@@ -417,6 +464,7 @@ class CudaGraphs final : public GraphDevice {
  private:
   const c10::DeviceIndex device_;
   const CaptureMode mode_;
+  const std::shared_ptr<SparePools> spare_ = std::make_shared<SparePools>();
 };
 
 }  // namespace

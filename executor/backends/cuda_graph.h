@@ -25,8 +25,8 @@ enum class CaptureMode : std::uint8_t {
 /// Captures on the current stream of the calling thread, in config.cuda.capture_mode.
 ///
 /// A captured call has static inputs and the graph's own pool of memory. Inputs on the host and
-/// results on the host are part of the graph, by way of pinned buffers: then a replay is one call of
-/// the driver.
+/// results on the host are part of the graph, by way of pinned buffers: then a replay is one call
+/// of the driver.
 [[nodiscard]] std::unique_ptr<GraphDevice> make_cuda_graphs(const policies::Config& config);
 
 /// The same in any mode, for the probe and experiments.

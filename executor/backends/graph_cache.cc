@@ -28,8 +28,7 @@ std::uint64_t next_id() {
 
 }  // namespace
 
-GraphFunction::GraphFunction(Callable callable)
-    : callable_(std::move(callable)), id_(next_id()) {}
+GraphFunction::GraphFunction(Callable callable) : callable_(std::move(callable)), id_(next_id()) {}
 
 // ---- one use of a captured call ----
 
@@ -242,7 +241,7 @@ void GraphCache::capture(const GraphFunction& function, const Tensors& inputs,
   if (bytes > options_.max_bytes) {
     failures_.fetch_add(1, std::memory_order_relaxed);
     refuse(*known, "its graph takes " + std::to_string(bytes) + " bytes, more than the " +
-                      std::to_string(options_.max_bytes) + " of the cache");
+                       std::to_string(options_.max_bytes) + " of the cache");
     return;
   }
   captures_.fetch_add(1, std::memory_order_relaxed);

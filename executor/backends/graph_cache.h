@@ -57,8 +57,8 @@ class GraphFunction {
   std::uint64_t id_;  ///< Never another function's in this process.
 };
 
-/// One captured call with buffers of its own. Used by one thread at a time. Destroyed under a permit
-/// of class graph; waits for the device to be done with it.
+/// One captured call with buffers of its own. Used by one thread at a time. Destroyed under a
+/// permit of class graph; waits for the device to be done with it.
 class CapturedGraph {
  public:
   virtual ~CapturedGraph() = default;
@@ -111,14 +111,14 @@ struct GraphCacheSnapshot {
 
 /// Runs calls from tasks, by replay where it can.
 ///
-/// A captured call belongs to one stream slot, whose lease gives its task the buffers alone: replays
-/// of one call run side by side on as many slots as tasks need, and none waits for another. The
-/// results are copies, so the next replay may come at once.
+/// A captured call belongs to one stream slot, whose lease gives its task the buffers alone:
+/// replays of one call run side by side on as many slots as tasks need, and none waits for another.
+/// The results are copies, so the next replay may come at once.
 ///
-/// Thread-safety: run may be called from any number of tasks of the executor. Ownership: borrows the
-/// executor and owns the graphs; the functions may end before it. Blocking: run waits for the device
-/// where results are wanted on the host, else not. The destructor runs a task. Failure: what the
-/// function throws; NotCapturable to who insists. A call that changes its inputs, draws random
+/// Thread-safety: run may be called from any number of tasks of the executor. Ownership: borrows
+/// the executor and owns the graphs; the functions may end before it. Blocking: run waits for the
+/// device where results are wanted on the host, else not. The destructor runs a task. Failure: what
+/// the function throws; NotCapturable to who insists. A call that changes its inputs, draws random
 /// numbers, reads from the device or needs gradients is not captured but run, every time. When the
 /// device is out of memory the task fails, and graphs that nobody uses are given up.
 ///

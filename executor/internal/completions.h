@@ -22,9 +22,9 @@ namespace streamgate::executor {
 /// tells, it sees to it that another one stands by; what waits is at worst told by a new thread.
 ///
 /// Thread-safety: thread-safe. Ownership: borrows the entries; one is free again as soon as it is
-/// told. Blocking: hand_over takes a mutex, briefly, and allocates nothing. Failure: where no thread
-/// can be started beyond the first, the present ones tell, one after the other. Never destroyed:
-/// make it with new and leave it to the end of the process, as its threads do not end.
+/// told. Blocking: hand_over takes a mutex, briefly, and allocates nothing. Failure: where no
+/// thread can be started beyond the first, the present ones tell, one after the other. Never
+/// destroyed: make it with new and leave it to the end of the process, as its threads do not end.
 ///
 ///     static auto* const completions = new Completions;
 ///     slot.entry.done = &task;

@@ -93,15 +93,16 @@ void Process::initialise(c10::DeviceIndex device) {
   }
   try {
     // All that libtorch makes at first use is made here, before others come: the context, its
-    // allocator, its generators; and one operation shows that this libtorch has code for the device.
+    // allocator, its generators; and one operation shows that this libtorch has code for the
+    // device.
     const at::Tensor one = at::ones({1}, at::Device(at::kCUDA, device));
     if (one.item<float>() != 1.0F) throw std::runtime_error("1 is not 1 on it");
   } catch (const std::exception& error) {
     static_cast<void>(cudaGetLastError());
-    throw std::runtime_error("streamgate: CUDA device " + std::to_string(device) +
-                             " cannot run the simplest operation of this libtorch: " +
-                             first_line(error.what()) +
-                             ". Remedy: a libtorch that was built for this device and driver");
+    throw std::runtime_error(
+        "streamgate: CUDA device " + std::to_string(device) +
+        " cannot run the simplest operation of this libtorch: " + first_line(error.what()) +
+        ". Remedy: a libtorch that was built for this device and driver");
   }
   const std::lock_guard lock(mutex_);
   if (watched_) return;

@@ -47,13 +47,13 @@ class Process {
   /// Why the device must not be called; null when it may.
   [[nodiscard]] const char* refusal() const noexcept;
 
-  /// Makes the device ready on the calling thread. Throws std::runtime_error that says what is wrong
-  /// and the remedy: no device, no such device, a driver that is too old for this libtorch, a device
-  /// on which nothing can run.
+  /// Makes the device ready on the calling thread. Throws std::runtime_error that says what is
+  /// wrong and the remedy: no device, no such device, a driver that is too old for this libtorch, a
+  /// device on which nothing can run.
   void initialise(c10::DeviceIndex device);
 
-  /// A queue that nobody else in this process has, whoever uses libtorch's own pool: it hands its 32
-  /// out in turn, so that its 33rd is its 1st again (facts.md 2), and to everybody who asks.
+  /// A queue that nobody else in this process has, whoever uses libtorch's own pool: it hands its
+  /// 32 out in turn, so that its 33rd is its 1st again (facts.md 2), and to everybody who asks.
   [[nodiscard]] Queue take(c10::DeviceIndex device, std::size_t level);
   /// For another executor, once the device is done with it.
   void give_back(const Queue& queue) noexcept;

@@ -70,8 +70,7 @@ TEST_F(CudaBackend, CallerHasItsOwnStreamAgainAfterwards) {
   Executor executor({.config = gpu_config()});
   const c10::cuda::CUDAStreamGuard guard(c10::cuda::getStreamFromPool());
   const cudaStream_t own = getCurrentCUDAStream().stream();
-  static_cast<void>(
-      executor.run([&] { EXPECT_NE(getCurrentCUDAStream().stream(), own); }));
+  static_cast<void>(executor.run([&] { EXPECT_NE(getCurrentCUDAStream().stream(), own); }));
   EXPECT_EQ(getCurrentCUDAStream().stream(), own);
 }
 
@@ -153,8 +152,8 @@ TEST_F(CudaBackend, UrgentTasksHaveMoreUrgentStreams) {
 
 TEST_F(CudaBackend, OnlyTheTaskThatFindsNoMemoryFails) {
   Executor executor({.config = gpu_config()});
-  auto greedy = executor.submit(
-      [] { return at::empty({std::int64_t{1} << 45}, at::TensorOptions(kGpu)); });
+  auto greedy =
+      executor.submit([] { return at::empty({std::int64_t{1} << 45}, at::TensorOptions(kGpu)); });
   EXPECT_THROW(static_cast<void>(greedy.get()), c10::OutOfMemoryError);
   EXPECT_EQ(executor.run([] { return at::ones({2}, kGpu).sum().item<float>(); }).value(), 2.0F);
 }
@@ -162,9 +161,9 @@ TEST_F(CudaBackend, OnlyTheTaskThatFindsNoMemoryFails) {
 TEST_F(CudaBackend, CaptureThatATaskLeavesOpenIsEnded) {
   Executor executor({.config = gpu_config()});
   static_cast<void>(executor.run({.op_class = OpClass::kGraph}, [] {
-    ASSERT_EQ(cudaStreamBeginCapture(getCurrentCUDAStream().stream(),
-                                     cudaStreamCaptureModeThreadLocal),
-              cudaSuccess);
+    ASSERT_EQ(
+        cudaStreamBeginCapture(getCurrentCUDAStream().stream(), cudaStreamCaptureModeThreadLocal),
+        cudaSuccess);
   }));
   EXPECT_EQ(executor.run([] { return at::ones({2}, kGpu).sum().item<float>(); }).value(), 2.0F);
 }
@@ -189,9 +188,8 @@ TEST_F(CudaBackend, TensorsOfACallableLiveUntilTheDeviceIsDone) {
     });
     // Takes the memory of whatever this stream has let go of.
     const at::Tensor trash = at::full({1 << 20}, -1.0F, at::TensorOptions(kGpu));
-    futures.push_back(std::move(summed).then([sum, i](auto) {
-      return sum.item<float>() == static_cast<float>(i);
-    }));
+    futures.push_back(std::move(summed).then(
+        [sum, i](auto) { return sum.item<float>() == static_cast<float>(i); }));
   }
   for (auto& future : futures) EXPECT_TRUE(future.get().value());
 }

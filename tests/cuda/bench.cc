@@ -163,9 +163,8 @@ struct Service {
   Service(const Model& model, const std::string& policy)
       : executor({.config = config(policy)}),
         cache(executor, executor::make_cuda_graphs(executor.config())),
-        forward([&model](const Tensors& inputs) {
-          return Tensors{model.forward(inputs.front())};
-        }) {}
+        forward(
+            [&model](const Tensors& inputs) { return Tensors{model.forward(inputs.front())}; }) {}
 
   /// "fixed", "knee" or a number, which is a fixed limit.
   static policies::Config config(const std::string& policy) {
@@ -258,8 +257,7 @@ void say_cache(const Model& model, std::size_t clients, Service& service) {
 
 /// `names`: mutex, eager, replay, replay-copies, or what Service::config takes.
 void serve(const Model& model, bool host, const std::vector<std::size_t>& clients,
-           std::chrono::milliseconds time, int repetitions,
-           const std::vector<std::string>& names) {
+           std::chrono::milliseconds time, int repetitions, const std::vector<std::string>& names) {
   const Ways ways(model, host);
   for (int repetition = 0; repetition < repetitions; ++repetition) {
     for (const std::size_t count : clients) {
@@ -282,8 +280,7 @@ void serve(const Model& model, bool host, const std::vector<std::size_t>& client
             "\"clients\":%zu,\"repetition\":%d,\"per_second\":%.0f,\"p50_us\":%.1f,"
             "\"p99_us\":%.1f}\n",
             model.name.c_str(), host ? "host" : "device", service ? "streamgate-" : "",
-            name.c_str(), count, repetition, measured.per_second, measured.p50_us,
-            measured.p99_us);
+            name.c_str(), count, repetition, measured.per_second, measured.p50_us, measured.p99_us);
         if (service) say_cache(model, count, *service);
         std::fflush(stdout);
       }
@@ -386,8 +383,8 @@ int mixed(std::uint64_t calls, bool with_streamgate, const std::string& graphs_b
       }
       return 20;
     }
-    auto graph = graphs->capture(service.forward, {inputs[shape]}, {outputs[shape]},
-                                 GraphResults::kDevice);
+    auto graph =
+        graphs->capture(service.forward, {inputs[shape]}, {outputs[shape]}, GraphResults::kDevice);
     for (int i = 0; i < 20; ++i) {
       const at::Tensor result = graph->replay({inputs[shape]}).front();
       if (i % 5 == 0) judge(result, shape);
@@ -434,7 +431,8 @@ int mixed(std::uint64_t calls, bool with_streamgate, const std::string& graphs_b
   }
   threads.clear();
   std::printf(
-      "{\"measure\":\"mixed\",\"graphs\":\"%s\",\"streamgate\":%s,\"calls\":%llu,\"captures\":%llu,\"wrong\":%llu,"
+      "{\"measure\":\"mixed\",\"graphs\":\"%s\",\"streamgate\":%s,\"calls\":%llu,\"captures\":%llu,"
+      "\"wrong\":%llu,"
       "\"failed\":%llu,\"seconds\":%.1f}\n",
       graphs_by.c_str(), with_streamgate ? "true" : "false",
       static_cast<unsigned long long>(done.load()),
@@ -505,8 +503,8 @@ int run(const std::vector<std::string>& words) {
   }
   if (what == "cost") return cost(std::stoi(word(1, "3"))), 0;
   if (what == "mixed") {
-    return mixed(std::stoull(word(1, "2000000")), word(2, "with") == "with",
-                 word(3, "libtorch"), executor::capture_mode_of(word(4, "thread_local")));
+    return mixed(std::stoull(word(1, "2000000")), word(2, "with") == "with", word(3, "libtorch"),
+                 executor::capture_mode_of(word(4, "thread_local")));
   }
   if (what == "first_call") {
     return first_call(std::chrono::milliseconds{std::stoul(word(1, "3000"))}), 0;

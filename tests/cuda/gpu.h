@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests on a GPU share: whether there is one, executors on it, and work that takes a while.
+// What the tests on a GPU share: whether there is one, executors on it, and work that takes a
+// while.
 #pragma once
 
 #include <streamgate/executor.h>
@@ -43,9 +44,7 @@ inline void encode_a_long_wait() { at::cuda::sleep(60'000'000); }
 inline void encode_a_mark(at::Tensor& mark) {
   mark.copy_(at::ones({1}, kGpu), /*non_blocking=*/true);
 }
-inline at::Tensor unmarked() {
-  return at::zeros({1}, at::TensorOptions().pinned_memory(true));
-}
+inline at::Tensor unmarked() { return at::zeros({1}, at::TensorOptions().pinned_memory(true)); }
 
 /// What such a child does; in scenarios.cc.
 [[nodiscard]] int run_scenario(const std::string& name);

@@ -54,11 +54,10 @@ struct EncoderLayer {
     const std::int64_t batch = input.size(0);
     const std::int64_t length = input.size(1);
     const at::Tensor normal = at::layer_norm(input, {kWidth});
-    const std::vector<at::Tensor> parts =
-        query_key_value(normal)
-            .view({batch, length, 3, kHeads, kWidth / kHeads})
-            .permute({2, 0, 3, 1, 4})
-            .unbind(0);
+    const std::vector<at::Tensor> parts = query_key_value(normal)
+                                              .view({batch, length, 3, kHeads, kWidth / kHeads})
+                                              .permute({2, 0, 3, 1, 4})
+                                              .unbind(0);
     const at::Tensor seen = at::scaled_dot_product_attention(parts[0], parts[1], parts[2]);
     const at::Tensor x = input + out(seen.transpose(1, 2).reshape({batch, length, kWidth}));
     return x + down(at::gelu(up(at::layer_norm(x, {kWidth}))));
@@ -69,11 +68,12 @@ Model encoder(at::Device device) {
   auto layers = std::make_shared<std::vector<EncoderLayer>>();
   for (int i = 0; i < 6; ++i) layers->emplace_back(device);
   Model model{.name = "encoder",
-              .forward = [layers](const at::Tensor& input) {
-                at::Tensor x = input;
-                for (const EncoderLayer& layer : *layers) x = layer(x);
-                return x;
-              },
+              .forward =
+                  [layers](const at::Tensor& input) {
+                    at::Tensor x = input;
+                    for (const EncoderLayer& layer : *layers) x = layer(x);
+                    return x;
+                  },
               .inputs = {}};
   for (const std::int64_t length : {16, 32, 48, 64, 96, 128, 192, 256}) {
     model.inputs.push_back(at::randn({1, length, EncoderLayer::kWidth}));

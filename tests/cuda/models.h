@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The models of the CUDA measurements, on ATen alone: weights made at random, forward as a function.
+// The models of the CUDA measurements, on ATen alone: weights made at random, forward as a
+// function.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -41,8 +41,8 @@ class StandInGraph final : public CapturedGraph {
   }
   ~StandInGraph() override {
     --account_.alive;
-    const auto& gate = account_.executor->snapshot().gates[index_of(OpClass::kGraph)];
-    if (gate.in_use == 0) ++account_.given_up_without_permit;
+    const Snapshot now = account_.executor->snapshot();
+    if (now.gates[index_of(OpClass::kGraph)].in_use == 0) ++account_.given_up_without_permit;
   }
   Tensors replay(const Tensors& inputs) override {
     if (replaying_.exchange(true)) ++account_.replays_that_met;
@@ -163,9 +163,8 @@ TEST_F(GraphCacheTest, WhoInsistsGetsAGraphAtOnceOrIsTold) {
   static_cast<void>(call(twice_, {at::randn({4})}, {.use = GraphUse::kAlways}));
   EXPECT_EQ(cache_->snapshot().captures, 1U);
   for (int i = 0; i < 2; ++i) {
-    EXPECT_THROW(
-        static_cast<void>(call(twice_, {at::randn({13})}, {.use = GraphUse::kAlways})),
-        NotCapturable);
+    EXPECT_THROW(static_cast<void>(call(twice_, {at::randn({13})}, {.use = GraphUse::kAlways})),
+                 NotCapturable);
   }
   EXPECT_EQ(cache_->snapshot().failures, 1U);
 }

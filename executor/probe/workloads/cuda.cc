@@ -80,9 +80,9 @@ class RawOperations final : public CudaOperations {
   }
 };
 
-/// A graph's whole life is one operation: capture, one replay, destruction. By libtorch's own class,
-/// since that is what a service's own tasks of class graph use; the graph cache's way of capturing
-/// shares less between threads and has survived more (docs/cuda.md).
+/// A graph's whole life is one operation: capture, one replay, destruction. By libtorch's own
+/// class, since that is what a service's own tasks of class graph use; the graph cache's way of
+/// capturing shares less between threads and has survived more (docs/cuda.md).
 class GraphOperations final : public CudaOperations {
  public:
   GraphOperations(Backend& backend, StreamIndex stream, const Reference& reference,
