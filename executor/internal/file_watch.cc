@@ -114,12 +114,6 @@ FileWatch::Reason FileWatch::wait() {
     const int timeout = looks ? static_cast<int>(kLookEvery.count()) : -1;
     const int ready = ::poll(polled.data(), polled.size(), timeout);
     if (ready < 0) continue;  // A signal; its handler may have written to the pipe.
-    if (polled[0].revents != 0) {
-      std::array<char, 64> bytes{};
-      while (::read(wake_read_, bytes.data(), bytes.size()) > 0) {
-      }
-      return Reason::kWoken;
-    }
     bool changed = polled[1].revents != 0 && read_news();
     if (looks) {
       // A folder that was not there may have come, with a file of which nothing will be told.
@@ -127,6 +121,12 @@ FileWatch::Reason FileWatch::wait() {
       changed = look() || changed;
     }
     if (changed) return Reason::kChanged;
+    if (polled[0].revents != 0) {
+      std::array<char, 64> bytes{};
+      while (::read(wake_read_, bytes.data(), bytes.size()) > 0) {
+      }
+      return Reason::kWoken;
+    }
   }
 }
 

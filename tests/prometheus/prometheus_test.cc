@@ -143,8 +143,7 @@ TEST(Prometheus, EveryShippedQueryReturnsDataOfAnExecutorUnderLoad) {
         << query.where << " returns nothing: " << query.text;
   }
 
-  // All rules are evaluated, without an error, and the one whose condition is there is about to
-  // fire.
+  // All rules are evaluated, without an error, and the one whose condition is there has seen it.
   std::map<std::string, std::string> states;
   ASSERT_TRUE(after_some_scrape([&] {
     states.clear();
@@ -156,7 +155,7 @@ TEST(Prometheus, EveryShippedQueryReturnsDataOfAnExecutorUnderLoad) {
       }
     }
     return states.size() == shipped.recorded.size() + shipped.alerts.size() &&
-           states["StreamgateReloadFailed"] == "pending";
+           states["StreamgateReloadFailed"] != "inactive";  // Pending, for its first minute.
   })) << prometheus.ask("/api/v1/rules").dump(1);
   EXPECT_EQ(states["StreamgateLimitsOfAnotherBuild"], "inactive");
   EXPECT_EQ(states["StreamgateWorkersDying"], "inactive");
