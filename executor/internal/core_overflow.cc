@@ -17,7 +17,7 @@ using policies::OpClassSet;
 
 Way Core::way_of(TaskNode& node, bool inside) noexcept {
   if (node.portable() == nullptr) return Way::kHere;
-  HereNow here{.room = inside || (may_overtake(node.classes.lane()) &&
+  HereNow here{.room = inside || (may_overtake(node.classes.lane(), false) &&
                                   gate_.would_refuse(node.classes) == Gate::Refusal::kNone),
                .waiting = queue_.tasks(),
                .width = SIZE_MAX};

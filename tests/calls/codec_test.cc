@@ -9,6 +9,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -185,6 +186,26 @@ TEST(Codec, WhatCannotBeCarriedIsNamedWithItsPlace) {
 
 /// Has the worker decode these bytes. What it may do is say that they are wrong; what it says is
 /// right must lie where it may be read.
+/// Whether all of it can be read in a moment: a stride of 0 makes a tensor of any size of a few bytes,
+/// here as where it comes from.
+bool is_small(const IValue& value) {
+  if (value.isTensor()) return !value.toTensor().defined() || value.toTensor().numel() < 1 << 20;
+  if (value.isTuple()) {
+    const auto& elements = value.toTupleRef().elements();
+    return std::all_of(elements.begin(), elements.end(), is_small);
+  }
+  if (value.isList()) {
+    const auto elements = value.toListRef();
+    return std::all_of(elements.begin(), elements.end(), is_small);
+  }
+  if (value.isGenericDict()) {
+    for (const auto& entry : value.toGenericDict()) {
+      if (!is_small(entry.value())) return false;
+    }
+  }
+  return true;
+}
+
 bool survives(const std::string& bytes, ChannelPair& pair) {
   const std::optional<Block> block = pair.host.allocate(bytes.size(), testing::soon());
   if (!block) return false;
@@ -193,7 +214,7 @@ bool survives(const std::string& bytes, ChannelPair& pair) {
   if (!lent) return false;
   try {
     for (const IValue& value : decode(pair.worker.map(*lent), pair.worker)) {
-      static_cast<void>(difference(value, value));
+      if (is_small(value)) static_cast<void>(difference(value, value));
     }
   } catch (const CodecError&) {
   } catch (const ChannelError&) {

@@ -160,7 +160,7 @@ TEST(Operation, ASecondServerOnThePortIsRefusedAndTheFirstGoesOn) {
 }
 
 TEST(Operation, WhatCannotBeServedIsNamed) {
-  const Folder folder;
+  const TemporaryFolder folder;
   write_in_place(folder / "m.pt", "no model");
   write_in_place(folder / "server.toml",
                  "[server]\nport = 0\n[[model]]\nname = 'm'\nfile = 'm.pt'\n"

@@ -8,13 +8,13 @@
 #include <utility>
 #include <vector>
 
-#include "../support/folder.h"
+#include "../support/temporary_folder.h"
 #include "server_config.h"
 
 namespace inference_server {
 namespace {
 
-using streamgate::testing::Folder;
+using streamgate::testing::TemporaryFolder;
 using streamgate::testing::write_in_place;
 
 TEST(ServerConfig, TheShippedExampleIsTheDefaultsAndTheDigits) {
@@ -61,7 +61,7 @@ TEST(ServerConfig, WhatIsWrongIsNamedWithItsLine) {
       {"[[model]]\nname='m'\nfile='m.pt'\ninputs = [{name='x', datatype='FP32'}]\n",
        "shape must be a list"},
   };
-  const Folder folder;
+  const TemporaryFolder folder;
   for (const auto& [text, expected] : cases) {
     write_in_place(folder / "server.toml", text);
     try {

@@ -26,14 +26,14 @@
 
 #include "../support/child_process.h"
 #include "../support/event.h"
-#include "../support/folder.h"
+#include "../support/temporary_folder.h"
 #include "../support/http_get.h"
 
 namespace streamgate::testing {
 
 /// A digits model, trained once for all tests of this program, badly: one epoch.
 inline const std::filesystem::path& trained_digits() {
-  static const Folder& folder = *new Folder;
+  static const TemporaryFolder& folder = *new TemporaryFolder;
   static const std::filesystem::path file = [] {
     // It trains, and then ends for want of the executor's config.
     const ChildResult trained =
@@ -168,7 +168,7 @@ class ServerProcess {
     return text.substr(begin, text.find('\n', begin) - begin);
   }
 
-  const Folder folder_;
+  const TemporaryFolder folder_;
   pid_t child_ = -1;
   int out_ = -1;
   std::string said_;

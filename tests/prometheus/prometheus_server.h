@@ -24,7 +24,7 @@
 #include <vector>
 
 #include "../support/event.h"
-#include "../support/folder.h"
+#include "../support/temporary_folder.h"
 #include "../support/http_get.h"
 
 extern char** environ;
@@ -141,7 +141,7 @@ class PrometheusServer {
     return "http://127.0.0.1:" + std::to_string(port_) + path;
   }
 
-  const Folder folder_;
+  const TemporaryFolder folder_;
   const std::uint16_t port_;
   pid_t child_ = -1;
 };

