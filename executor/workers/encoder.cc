@@ -231,7 +231,9 @@ std::optional<EncodedValues> ValueWriter::write(const std::vector<IValue>& value
   }
   const FrameHeader header{.values = values.size(), .structure_bytes = structure_.size()};
   std::memcpy(frame->data(), &header, sizeof(header));
-  std::memcpy(frame->data() + sizeof(header), structure_.data(), structure_.size());
+  if (structure_.size() != 0) {  // No values at all: then there is nothing to point to, either.
+    std::memcpy(frame->data() + sizeof(header), structure_.data(), structure_.size());
+  }
   for (const Elements& elements : in_frame_) {
     std::memcpy(frame->data() + tail + elements.begin, elements.tensor.data_ptr(), elements.bytes);
   }
