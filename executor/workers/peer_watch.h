@@ -4,7 +4,7 @@
 // says so once; what is then to be done, and how the process died, is for others.
 #pragma once
 
-#include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/internal/descriptor.h>
 
 #include <functional>
 #include <thread>

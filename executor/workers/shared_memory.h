@@ -5,7 +5,7 @@
 // here.
 #pragma once
 
-#include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/internal/descriptor.h>
 
 #include <cstddef>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <streamgate/executor/workers/worker_loop.h>
 
-#include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/internal/descriptor.h>
 #include <streamgate/executor/workers/peer_watch.h>
 #include <streamgate/executor/workers/protocol.h>
 

@@ -44,7 +44,7 @@ std::size_t Quarantine::add(std::uint64_t fingerprint, std::size_t killed,
       order_.pop_front();
     }
   }
-  Entry& entry = entries_[fingerprint];
+  Entry& entry = found->second;  // What is erased is another one.
   entry.killed += killed;
   entry.operation = operation;
   entry.evidence = evidence;
@@ -112,6 +112,8 @@ Way WorkerOverflow::judge(TaskNode& node, const HereNow& here) noexcept {
   workers_.store(load.ready, std::memory_order_relaxed);
   policies::OverflowDecision decision;
   {
+    // A lock, as the pool's above, only on the way of a call that finds its gate full, and so waits or
+    // goes to another process.
     const std::lock_guard lock(policy_mutex_);
     decision = policy_->decide({.now = Clock::now().time_since_epoch(),
                                 .operation = call->traits.operation,

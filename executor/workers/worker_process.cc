@@ -3,12 +3,12 @@
 // posix_spawn, never fork: this process has threads, and libtorch's state does not survive one.
 #include <streamgate/executor/workers/worker_process.h>
 
+#include <streamgate/executor/internal/spawn_settings.h>
 #include <streamgate/executor/workers/peer_watch.h>
 #include <streamgate/executor/workers/protocol.h>
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,34 +39,6 @@ Descriptor above(int descriptor, int lowest) {
   return copy;
 }
 
-/// posix_spawn's two objects.
-struct SpawnSettings {
-  SpawnSettings() {
-    posix_spawn_file_actions_init(&files);
-    posix_spawnattr_init(&attributes);
-    sigset_t every;
-    sigfillset(&every);
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawnattr_setsigdefault(&attributes, &every);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    // A group of its own: what a terminal sends to the service (Ctrl-C) is the service's to
-    // answer, and the workers end with it.
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-  }
-  ~SpawnSettings() {
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&files);
-  }
-  SpawnSettings(const SpawnSettings&) = delete;
-  SpawnSettings& operator=(const SpawnSettings&) = delete;
-
-  posix_spawn_file_actions_t files{};
-  posix_spawnattr_t attributes{};
-};
-
 /// This process's environment, with some of it replaced.
 std::vector<std::string> environment_with(
     const std::vector<std::pair<std::string, std::string>>& others) {
@@ -80,13 +52,6 @@ std::vector<std::string> environment_with(
     if (!replaced) all.emplace_back(text);
   }
   for (const auto& [name, value] : others) all.push_back(name + "=" + value);
-  return all;
-}
-
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-  std::vector<char*> all;
-  for (std::string& text : texts) all.push_back(text.data());
-  all.push_back(nullptr);
   return all;
 }
 

@@ -5,7 +5,7 @@
 // system's way of watching a process (kqueue) would be another .cc behind this header.
 #pragma once
 
-#include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/internal/descriptor.h>
 
 #include <sys/types.h>
 

@@ -4,7 +4,7 @@
 // this one. It may end the channel; it may not reach anything else.
 #include <streamgate/executor/workers/channel.h>
 #include <streamgate/executor/workers/channel_state.h>
-#include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/internal/descriptor.h>
 
 #include <sys/mman.h>
 

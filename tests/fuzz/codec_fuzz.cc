@@ -16,7 +16,7 @@
 #include <optional>
 #include <vector>
 
-#include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/internal/descriptor.h>
 
 namespace {
 

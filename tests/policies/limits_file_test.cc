@@ -19,8 +19,12 @@
 #include <utility>
 #include <vector>
 
+#include "../support/temporary_folder.h"
+
 namespace streamgate::policies {
 namespace {
+
+using streamgate::testing::TemporaryFolder;
 
 namespace fs = std::filesystem;
 
@@ -99,31 +103,10 @@ std::string text_of(const fs::path& file) {
 
 bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 
-/// A folder of this test's, removed at its end.
-class Folder {
- public:
-  Folder() {
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] fs::path operator/(const std::string& name) const { return path_ / name; }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-  [[nodiscard]] std::size_t files() const {
-    return static_cast<std::size_t>(
-        std::distance(fs::directory_iterator(path_), fs::directory_iterator()));
-  }
-
- private:
-  fs::path path_ = fs::path(testing::TempDir()) /
-                   ("streamgate_limits_" + std::to_string(::getpid()) + "_" +
-                    testing::UnitTest::GetInstance()->current_test_info()->name());
-};
+std::size_t files_in(const TemporaryFolder& folder) {
+  return static_cast<std::size_t>(
+      std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()));
+}
 
 // ---- reading ----
 
@@ -319,7 +302,7 @@ TEST(LimitsFile, FileThatWasCutOffNeverAllowsMore) {
 }
 
 TEST(LimitsFile, FileThatCannotBeReadNamesPathAndReason) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto error_of_file = [](const fs::path& file) -> std::string {
     try {
       (void)load_limits(file);
@@ -341,7 +324,7 @@ TEST(LimitsFile, FileThatCannotBeReadNamesPathAndReason) {
 // ---- writing ----
 
 TEST(SaveLimits, SavedLimitsReadBackEqualAndAllMayReadThem) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const fs::path file = folder / "limits.toml";
   const mode_t mask = ::umask(077);
   EXPECT_EQ(error_of_saving(whole(), file), "");
@@ -350,21 +333,21 @@ TEST(SaveLimits, SavedLimitsReadBackEqualAndAllMayReadThem) {
   struct stat status {};
   ASSERT_EQ(::stat(file.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777U, 0644U);
-  EXPECT_EQ(folder.files(), 1U);
+  EXPECT_EQ(files_in(folder), 1U);
 }
 
 TEST(SaveLimits, OldFileIsReplacedThroughItsLink) {
-  const Folder folder;
+  const TemporaryFolder folder;
   std::ofstream(folder / "old.toml") << "old";
   fs::create_symlink("old.toml", folder / "link.toml");
   EXPECT_EQ(error_of_saving(whole(), folder / "link.toml"), "");
   EXPECT_TRUE(fs::is_symlink(folder / "link.toml"));
   EXPECT_EQ(load_limits(folder / "old.toml"), whole());
-  EXPECT_EQ(folder.files(), 2U);
+  EXPECT_EQ(files_in(folder), 2U);
 }
 
 TEST(SaveLimits, ReaderOfTheOldFileKeepsTheOldText) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const fs::path file = folder / "limits.toml";
   std::ofstream(file) << "old text";
   std::ifstream reader(file);
@@ -375,7 +358,7 @@ TEST(SaveLimits, ReaderOfTheOldFileKeepsTheOldText) {
 }
 
 TEST(SaveLimits, WhatCannotBeWrittenNamesPathAndRemedyAndLeavesNothing) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const fs::path absent = folder / "absent" / "limits.toml";
   EXPECT_EQ(error_of_saving(whole(), absent),
             absent.string() +
@@ -390,11 +373,11 @@ TEST(SaveLimits, WhatCannotBeWrittenNamesPathAndRemedyAndLeavesNothing) {
             "another path");
   std::ofstream(folder / "file") << "x";
   EXPECT_TRUE(contains(error_of_saving(whole(), folder / "file" / "limits.toml"), "; remedy: "));
-  EXPECT_EQ(folder.files(), 1U);
+  EXPECT_EQ(files_in(folder), 1U);
 }
 
 TEST(SaveLimits, FolderWithoutPermissionNamesPathAndRemedy) {
-  const Folder folder;
+  const TemporaryFolder folder;
   fs::path refusing = folder.path();
   fs::permissions(refusing, fs::perms::owner_read | fs::perms::owner_exec);
   // Root may write to any folder but one that the kernel keeps to itself.
@@ -410,7 +393,7 @@ TEST(SaveLimits, FolderWithoutPermissionNamesPathAndRemedy) {
 }
 
 TEST(SaveLimits, WhatWouldNotReadBackIsNotWritten) {
-  const Folder folder;
+  const TemporaryFolder folder;
   std::ofstream(folder / "limits.toml") << "old";
   Limits wrong = whole();
   wrong.classes[0].ceiling = 0;
@@ -419,7 +402,7 @@ TEST(SaveLimits, WhatWouldNotReadBackIsNotWritten) {
   std::swap(disordered.classes[0], disordered.classes[1]);
   EXPECT_TRUE(contains(error_of_saving(disordered, folder / "limits.toml"), "is not written"));
   EXPECT_EQ(text_of(folder / "limits.toml"), "old");
-  EXPECT_EQ(folder.files(), 1U);
+  EXPECT_EQ(files_in(folder), 1U);
 }
 
 // ---- whether they hold ----

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <streamgate/executor/workers/channel.h>
-#include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/internal/descriptor.h>
 
 #include <fcntl.h>
 

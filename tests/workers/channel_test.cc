@@ -2,7 +2,7 @@
 //
 // Both sides of a channel in one process: what is sent arrives, blocks come back, waits end.
 #include <streamgate/executor/workers/channel.h>
-#include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/internal/descriptor.h>
 #include <streamgate/executor/workers/shared_memory.h>
 
 #include <gtest/gtest.h>

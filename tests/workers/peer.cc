@@ -5,7 +5,7 @@
 // killed. Exit codes: 0 as told, 2 the channel ended, 3 a deadline, 4 the descriptor was no
 // channel.
 #include <streamgate/executor/workers/channel.h>
-#include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/internal/descriptor.h>
 #include <streamgate/executor/workers/shared_futex.h>
 #include <streamgate/executor/workers/shared_memory.h>
 #include <streamgate/executor/workers/worker_program.h>

@@ -4,7 +4,7 @@
 // pidfd, and gone at the latest with their object.
 #pragma once
 
-#include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/internal/descriptor.h>
 
 #include <sys/types.h>
 

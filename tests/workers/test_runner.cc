@@ -2,7 +2,7 @@
 #include "test_runner.h"
 
 #include <streamgate/executor/workers/channel_state.h>
-#include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/internal/descriptor.h>
 #include <streamgate/executor/workers/protocol.h>
 
 #include <fcntl.h>

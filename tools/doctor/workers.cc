@@ -3,7 +3,7 @@
 
 #if defined(__linux__)
 #include <streamgate/executor/workers/channel.h>
-#include <streamgate/executor/workers/descriptor.h>
+#include <streamgate/executor/internal/descriptor.h>
 #include <streamgate/executor/workers/shared_memory.h>
 
 #include <sys/resource.h>

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <streamgate/executor/probe/internal/child_process.h>
 
+#include <streamgate/executor/internal/spawn_settings.h>
 #include <streamgate/executor/probe/internal/shared_memory.h>
 #include <streamgate/executor/probe/trial_runner.h>
 
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +16,7 @@
 #include <cstring>
 #include <new>
 #include <system_error>
+#include <utility>
 
 extern char** environ;
 
@@ -35,11 +36,9 @@ constexpr std::chrono::milliseconds kLastTick{2};
 }
 
 /// Above every number that the child gives a meaning to, so that one does not overwrite another.
-int high(int descriptor) {
-  const int copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 10);
-  const int error = errno;
-  close(descriptor);
-  if (copy < 0) cannot_start("descriptor", error);
+Descriptor high(Descriptor descriptor) {
+  Descriptor copy(fcntl(descriptor.get(), F_DUPFD_CLOEXEC, 10));
+  if (!copy) cannot_start("descriptor", errno);
   return copy;
 }
 
@@ -47,54 +46,19 @@ struct Pipe {
   Pipe() {
     std::array<int, 2> ends{};
     if (pipe(ends.data()) != 0) cannot_start("pipe", errno);
-    read.reset(ends[0]);
-    write.reset(ends[1]);
-    for (Descriptor* end : {&read, &write}) {
-      const int copy = fcntl(end->get(), F_DUPFD_CLOEXEC, 10);
-      if (copy < 0) cannot_start("pipe", errno);
-      end->reset(copy);
-    }
+    read = Descriptor(ends[0]);
+    write = Descriptor(ends[1]);
+    for (Descriptor* end : {&read, &write}) *end = high(std::move(*end));
   }
   Descriptor read;
   Descriptor write;
 };
 
-/// posix_spawn's two objects, initialised and destroyed.
-struct SpawnSettings {
-  SpawnSettings() {
-    posix_spawn_file_actions_init(&files);
-    posix_spawnattr_init(&attributes);
-    sigset_t every;
-    sigfillset(&every);
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawnattr_setsigdefault(&attributes, &every);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-  }
-  ~SpawnSettings() {
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&files);
-  }
-  SpawnSettings(const SpawnSettings&) = delete;
-  SpawnSettings& operator=(const SpawnSettings&) = delete;
-
-  posix_spawn_file_actions_t files{};
-  posix_spawnattr_t attributes{};
-};
-
 }  // namespace
-
-void Descriptor::reset(int descriptor) noexcept {
-  if (descriptor_ >= 0) close(descriptor_);
-  descriptor_ = descriptor;
-}
 
 ChildProcess::ChildProcess(const std::string& program, const std::vector<std::string>& arguments) {
   try {
-    shared_.reset(high(make_shared(sizeof(Board))));
+    shared_ = high(Descriptor(make_shared(sizeof(Board))));
     board_ = static_cast<Board*>(map_shared(shared_.get(), sizeof(Board)));
   } catch (const std::system_error& error) {
     cannot_start(error.what(), error.code().value());
@@ -124,18 +88,15 @@ void ChildProcess::start(const std::string& program, const std::vector<std::stri
 
   std::vector<std::string> texts{program};
   texts.insert(texts.end(), arguments.begin(), arguments.end());
-  std::vector<char*> argv;
-  for (std::string& text : texts) argv.push_back(text.data());
-  argv.push_back(nullptr);
   const int error = posix_spawn(&process_, program.c_str(), &settings.files, &settings.attributes,
-                                argv.data(), environ);
+                                pointers(texts).data(), environ);
   if (error != 0) {
     process_ = -1;
     cannot_start(program, error);
   }
-  life_here_.reset(fcntl(life.write.get(), F_DUPFD_CLOEXEC, 10));
-  words_here_.reset(fcntl(words.read.get(), F_DUPFD_CLOEXEC, 10));
-  if (life_here_.get() < 0 || words_here_.get() < 0) {
+  life_here_ = Descriptor(fcntl(life.write.get(), F_DUPFD_CLOEXEC, 10));
+  words_here_ = Descriptor(fcntl(words.read.get(), F_DUPFD_CLOEXEC, 10));
+  if (!life_here_ || !words_here_) {
     const int full = errno;
     kill();
     cannot_start("pipe", full);

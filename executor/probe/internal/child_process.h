@@ -4,6 +4,7 @@
 // the business of who reads the board.
 #pragma once
 
+#include <streamgate/executor/internal/descriptor.h>
 #include <streamgate/executor/probe/internal/board.h>
 
 #include <sys/types.h>
@@ -19,22 +20,6 @@ namespace streamgate::executor::probe {
 /// Descriptors as the child knows them.
 inline constexpr int kBoardInChild = 3;
 inline constexpr int kLifeInChild = 4;
-
-/// Closes a descriptor.
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int descriptor) noexcept : descriptor_(descriptor) {}
-  ~Descriptor() { reset(); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  void reset(int descriptor = -1) noexcept;
-  [[nodiscard]] int get() const noexcept { return descriptor_; }
-
- private:
-  int descriptor_ = -1;
-};
 
 /// Started by posix_spawn, in a process group of its own, so that a Ctrl-C at the terminal is the
 /// parent's alone to judge; with default signal actions; with standard output and error in a pipe.
