@@ -59,6 +59,20 @@ TEST(BenchReport, SettledIsFromWhenOnItStaysAtNineTenths) {
   EXPECT_EQ(settled_seconds(run), std::nullopt);
 }
 
+TEST(BenchReport, ColdStartIsAtTheBestFromWhenOnMostSlicesAre) {
+  BenchRun run{.curve = {{.width = 1, .series = {{50, 50}}}, {.width = 2, .series = {{100, 100}}}},
+               .best = 1,
+               .adaptive = {{90, 90}},
+               .cold_start = {10, 98, 20, 96, 97, 99, 80, 98},
+               .cold_slice_seconds = 0.5};
+  // From the first 98 on, the median of what follows (nearest rank) is 97.
+  EXPECT_EQ(cold_seconds_to_best(run), 0.5);
+  run.cold_start = {10, 98, 20, 30, 40, 99};
+  EXPECT_EQ(cold_seconds_to_best(run), 2.5);
+  run.cold_start = {96, 96, 96};
+  EXPECT_EQ(cold_seconds_to_best(run), std::nullopt) << "the adaptive run itself is below it, too";
+}
+
 TEST(BenchMeasure, WidthsAreCloseTogetherWhereTheyAreFew) {
   EXPECT_EQ(widths_up_to(1), (std::vector<std::size_t>{1}));
   EXPECT_EQ(widths_up_to(16), (std::vector<std::size_t>{1, 2, 3, 4, 5, 6, 8, 10, 13}));

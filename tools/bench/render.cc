@@ -59,8 +59,11 @@ std::string text_of(const BenchRun& run) {
                    run.gate.knee->high);
   }
   const std::optional<double> settled = settled_seconds(run);
-  return text + (settled ? format("; at 90 %% %.2g s after a cold start\n", *settled)
-                         : std::string("; not at 90 % before the rounds\n"));
+  text += settled ? format("; at 90 %% of that %.2g s after a cold start", *settled)
+                  : std::string("; not at 90 % of that before the rounds");
+  const std::optional<double> best = cold_seconds_to_best(run);
+  return text + (best ? format(", at %g of the best %.2g s after\n", kGoalOfBest, *best)
+                      : format(", not at %g of the best before the rounds\n", kGoalOfBest));
 }
 
 // ---- for programs ----
@@ -103,7 +106,10 @@ Json json_of(const BenchRun& run) {
   }
   const std::optional<double> settled = settled_seconds(run);
   adaptive["settled_s"] = settled ? Json(*settled) : Json(nullptr);
-  adaptive["cold_start"] = {{"slice_s", run.cold_slice_seconds}, {"per_second", run.cold_start}};
+  const std::optional<double> to_best = cold_seconds_to_best(run);
+  adaptive["cold_start"] = {{"seconds_to_0.97_of_best", to_best ? Json(*to_best) : Json(nullptr)},
+                            {"slice_s", run.cold_slice_seconds},
+                            {"per_second", run.cold_start}};
   const auto place = [&](std::size_t i) {
     return Json{{"width", run.curve[i].width}, {"intra_op_threads", run.curve[i].intra_op_threads}};
   };

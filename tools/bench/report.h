@@ -68,4 +68,11 @@ struct BenchReport {
 /// slices; nothing: not before the rounds.
 [[nodiscard]] std::optional<double> settled_seconds(const BenchRun& run);
 
+/// The share of the best width's throughput that an adaptive limit is to reach.
+inline constexpr double kGoalOfBest = 0.97;
+/// From when on the cold start had that share of the best width's median: in that slice, and in the
+/// median of it and all later ones; nothing: not before the rounds. The best is measured later, so
+/// it falls on this what else the machine does. REQUIRES: the curve is measured.
+[[nodiscard]] std::optional<double> cold_seconds_to_best(const BenchRun& run);
+
 }  // namespace streamgate::tools
