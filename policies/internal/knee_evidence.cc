@@ -98,6 +98,12 @@ bool KneeEvidence::is_surprise(const Comparison& gain) noexcept {
   return gain.value > kMuch && gain.low > 0;
 }
 
+bool KneeEvidence::is_doubtful(std::size_t limit, std::size_t base,
+                               const Comparison& gain) noexcept {
+  if (limit < base) return is_surprise(gain);
+  return gain.low > log_ratio(limit, base);
+}
+
 bool KneeEvidence::base_is_weaker(std::size_t limit, std::size_t base) const noexcept {
   const Level* tried = levels_.find(limit);
   const Level* against = levels_.find(base);

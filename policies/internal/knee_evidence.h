@@ -50,6 +50,10 @@ class KneeEvidence {
   /// Whether a lower limit completes so much more that the search must have come by evidence that
   /// no longer holds: on its way it has passed no such limit.
   [[nodiscard]] static bool is_surprise(const Comparison& gain) noexcept;
+  /// Whether a trial gained more than its limit can have brought: a higher one no more than its own
+  /// share, a lower one hardly anything.
+  [[nodiscard]] static bool is_doubtful(std::size_t limit, std::size_t base,
+                                        const Comparison& gain) noexcept;
   /// As measured at that limit; 0: it was not.
   [[nodiscard]] double per_second(std::size_t limit) const noexcept {
     const Level* level = levels_.find(limit);

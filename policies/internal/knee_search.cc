@@ -14,6 +14,7 @@ constexpr std::size_t kPatience = 5;  ///< Windows that one trial may take.
 /// Without a new trial. Evidence that scatters can say of each of some limits that the next one is
 /// better, in a circle.
 constexpr std::size_t kMovesByMemory = 2;
+constexpr double kSame = 1.2;  ///< Limits that are no further apart are the same knee.
 constexpr std::uint64_t kBrakeWindows = 64;  ///< For which a limit that failed is not tried.
 
 }  // namespace
@@ -70,7 +71,7 @@ void KneeSearch::end_base_window() noexcept {
   if (change.value != 0) {
     record(LimitReason::kChanged, base_, change);
     evidence_.forget();
-    pattern_.begin_far(change.value < 0 ? Way::kDown : Way::kUp);
+    begin_after_change(change.value < 0 ? Way::kDown : Way::kUp);
     end_rest();
     // The window that shows it is of both plants: evidence begins with the next one.
     return start_window();
@@ -83,6 +84,20 @@ void KneeSearch::end_base_window() noexcept {
   if (!std::exchange(trying_again_, false)) return next_trial();
   trial_start_ = window_.now();
   go(trial_limit_, LimitReason::kTrial, {});
+}
+
+/// Another plant may have its knee anywhere; another mix of requests has it where it was. Where the
+/// last change has moved the base nowhere, this one is taken to be of the mix: it looks nearby
+/// first, and success still makes the steps large.
+void KneeSearch::begin_after_change(Way first) noexcept {
+  const bool in_vain = base_at_change_ != 0 && step(base_at_change_, Way::kUp, kSame) >= base_ &&
+                       step(base_, Way::kUp, kSame) >= base_at_change_;
+  base_at_change_ = base_;
+  if (in_vain) {
+    pattern_.begin_near(first);
+  } else {
+    pattern_.begin_far(first);
+  }
 }
 
 void KneeSearch::end_unfilled_trial(std::size_t most_in_flight) noexcept {
@@ -143,6 +158,8 @@ void KneeSearch::count_window() noexcept {
 
 void KneeSearch::settle_trial(Verdict verdict, const Comparison& gain) noexcept {
   if (verdict == Verdict::kYes) {
+    if (KneeEvidence::is_doubtful(limit_, base_, gain) && doubted_ != limit_) return doubt(gain);
+    doubted_ = 0;
     move_base(limit_, gain);
     return next_trial();
   }
@@ -154,6 +171,16 @@ void KneeSearch::settle_trial(Verdict verdict, const Comparison& gain) noexcept 
          base_, gain);
   pattern_.failed(limit_, base_);
   next_trial();
+}
+
+/// The plant, or the mix of requests, has changed since the base was measured: both anew, and what
+/// comes of that is believed.
+void KneeSearch::doubt(const Comparison& gain) noexcept {
+  doubted_ = limit_;
+  evidence_.forget();
+  trial_windows_ = 0;
+  trying_again_ = true;
+  go(base_, LimitReason::kRemeasure, gain);
 }
 
 void KneeSearch::move_base(std::size_t limit, const Comparison& gain) noexcept {

@@ -82,8 +82,10 @@ class KneeSearch {
 
   void go(std::size_t limit, LimitReason reason, const Comparison& gain) noexcept;
   void end_base_window() noexcept;
+  void begin_after_change(Way first) noexcept;
   void set_top() noexcept;
   void settle_trial(Verdict verdict, const Comparison& gain) noexcept;
+  void doubt(const Comparison& gain) noexcept;
   void move_base(std::size_t limit, const Comparison& gain) noexcept;
   void next_trial() noexcept;
   [[nodiscard]] bool find_trial() noexcept;
@@ -100,6 +102,7 @@ class KneeSearch {
   std::size_t ceiling_;
   std::size_t limit_;  ///< What was asked for last: the base, or a trial.
   std::size_t base_;
+  std::size_t base_at_change_ = 0;  ///< When throughput last changed by itself; 0: it never has.
   CompletionWindow window_;
   std::uint64_t windows_ = 0;
   KneeEvidence evidence_;
@@ -109,6 +112,7 @@ class KneeSearch {
   std::size_t moves_by_memory_ = 0;  ///< Since the last window.
   std::size_t trial_limit_ = 0;
   std::size_t trial_windows_ = 0;
+  std::size_t doubted_ = 0;  ///< The trial that is being repeated as its gain was not believed.
   bool trying_again_ = false;
   std::chrono::nanoseconds trial_start_{0};
   TrialRest rest_;

@@ -93,6 +93,10 @@ class TrialPattern {
     begin(first);
     factor_ = kLargestFactor;
   }
+  void begin_near(Way first) noexcept {
+    begin(first);
+    factor_ = kNearFactor;
+  }
 
   /// The limits nearest to the base that have failed; the base where there is none that way.
   // REQUIRES: next returned nothing.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Prints the table of docs/limit_policies.md: every limit policy on the random plants with which
-// none was tuned.
+// none was tuned; or only those that are named.
 #include <streamgate/policies/limit_policy.h>
 
 #include <cstdio>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "plants.h"
@@ -21,12 +22,17 @@ std::string windows(double value) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  std::vector<std::string_view> names(argv + 1, argv + argc);
+  if (names.empty()) {
+    names.assign(streamgate::policies::kLimitPolicyNames.begin(),
+                 streamgate::policies::kLimitPolicyNames.end());
+  }
   std::puts(
       "| policy | throughput, median | 5th percentile | latency, median | 95th percentile | windows "
       "from limit 1, median | 95th percentile | after a step, median | 95th percentile | knee in "
       "interval |\n|---|---|---|---|---|---|---|---|---|---|");
-  for (const std::string_view name : streamgate::policies::kLimitPolicyNames) {
+  for (const std::string_view name : names) {
     std::vector<Score> scores;
     for (std::uint64_t seed = kReportSeeds.first; seed < kReportSeeds.end; ++seed) {
       scores.push_back(
