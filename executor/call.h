@@ -37,6 +37,8 @@ struct CallOptions {
   Clock::time_point deadline = Clock::time_point::max();
   std::stop_token stop{};
   std::optional<std::size_t> cost_bytes{};  ///< Nothing: the bytes of the tensors in the arguments.
+  /// Nothing: none, or what was learned of the operation where memory.learn_calls says so.
+  std::optional<std::size_t> memory_bytes{};
   std::string_view name{};
   Place place = Place::kAnywhere;
   Repeat repeat = Repeat::kByOperation;

@@ -19,6 +19,7 @@ constexpr std::array<Words, kOutcomes> kWords = {{{"ok", ""},
                                                   {"rejected", "shed"},
                                                   {"rejected", "shutdown"},
                                                   {"rejected", "quarantined"},
+                                                  {"rejected", "too_large"},
                                                   {"expired", ""},
                                                   {"cancelled", ""},
                                                   {"worker_died", ""},
@@ -27,6 +28,10 @@ constexpr std::array<Words, kOutcomes> kWords = {{{"ok", ""},
 std::string describe(Outcome outcome) {
   std::string text = "the task has no value: " + std::string(to_string(outcome));
   if (is_rejected(outcome)) text += " (" + std::string(reason(outcome)) + ")";
+  if (outcome == Outcome::kTooLarge) {
+    text += ": it needs more memory than the whole budget (memory.budget_bytes, or the device's "
+            "memory less memory.headroom_bytes)";
+  }
   return text;
 }
 

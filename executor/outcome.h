@@ -23,13 +23,14 @@ enum class Outcome : std::uint8_t {
   kShed,         ///< Rejected: gave way to a task of higher priority while it was queued.
   kShutdown,     ///< Rejected: submitted after drain or destruction had begun.
   kQuarantined,  ///< Rejected: this call has killed workers before.
+  kTooLarge,     ///< Rejected: it needs more memory than the whole memory budget.
   kExpired,      ///< Its deadline passed before it started.
   kCancelled,    ///< Cancelled while queued, or it left by TaskContext::throw_if_cancelled.
   kWorkerDied,   ///< The worker process that ran it died, and it was not safe to run it again.
   kFailed,       ///< It threw; get() rethrows.
 };
 
-inline constexpr std::size_t kOutcomes = 10;
+inline constexpr std::size_t kOutcomes = 11;
 
 [[nodiscard]] constexpr std::size_t index_of(Outcome outcome) noexcept {
   return static_cast<std::size_t>(outcome);
@@ -38,12 +39,12 @@ inline constexpr std::size_t kOutcomes = 10;
 /// "ok", "rejected", "expired", "cancelled", "worker_died" or "failed": the coarse word.
 [[nodiscard]] std::string_view to_string(Outcome outcome) noexcept;
 
-/// What a rejection was for: "queue_full", "bytes_full", "shed", "shutdown", "quarantined"; empty
-/// for an outcome that is not a rejection.
+/// What a rejection was for: "queue_full", "bytes_full", "shed", "shutdown", "quarantined",
+/// "too_large"; empty for an outcome that is not a rejection.
 [[nodiscard]] std::string_view reason(Outcome outcome) noexcept;
 
 [[nodiscard]] constexpr bool is_rejected(Outcome outcome) noexcept {
-  return outcome >= Outcome::kQueueFull && outcome <= Outcome::kQuarantined;
+  return outcome >= Outcome::kQueueFull && outcome <= Outcome::kTooLarge;
 }
 
 /// Thrown by Result::value() when there is no value because the task did not run to its end.

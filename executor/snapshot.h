@@ -161,6 +161,18 @@ struct Snapshot {
     std::size_t max_tasks = 0;
     std::size_t max_bytes = 0;
   } queue;
+  /// Device memory for tasks that say or learn what they need, in bytes; 0 where nothing bounds.
+  struct Memory {
+    bool known = false;          ///< Whether the backend says how its memory stands.
+    std::size_t whole = 0;       ///< The budget: what all of them may need together at best,
+    std::size_t room = 0;        ///< and as of now.
+    std::size_t free = 0;        ///< On the device, when last looked.
+    std::size_t reserved = 0;    ///< By running tasks.
+    std::size_t waiting = 0;     ///< Tasks that need memory and wait, for that or for other things.
+    std::uint64_t overtakes = 0;  ///< Times that a task went ahead of one for which it was short.
+    std::uint64_t measured = 0;  ///< Runs of which was measured what they held.
+    std::uint64_t exceeded = 0;  ///< Of these, runs that held more than was reserved.
+  } memory;
   struct Streams {
     std::size_t slots = 0;
     std::size_t opened = 0;

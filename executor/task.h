@@ -23,6 +23,7 @@ namespace streamgate::executor {
 
 class Core;
 class LearnedClass;
+class LearnedMemory;
 class PortableCall;
 class Waiter;
 
@@ -49,6 +50,12 @@ struct TaskOptions {
   std::stop_token stop{};
   /// What the task counts for in the queue's bound on bytes.
   std::size_t cost_bytes = 0;
+  /// The most device memory that the task will hold at a time, beside what is there before it: it
+  /// starts when the memory budget has that left. 0: it needs none, or learn_memory knows.
+  std::size_t memory_bytes = 0;
+  /// Learns that number from the first runs (learned_memory.h); memory_bytes is then the first
+  /// guess. Must live until the task has ended.
+  LearnedMemory* learn_memory = nullptr;
   /// For logs and traces. The text must outlive the task; a literal does.
   std::string_view name{};
 };
@@ -121,9 +128,12 @@ class TaskNode : public QueueLinks, public StreamDone {
         cost_bytes(options.cost_bytes),
         name(options.name),
         learn(options.op_class ? nullptr : options.learn),
+        learn_memory(options.learn_memory),
+        memory_bytes(options.memory_bytes),
         classes(class_set),
         priority(options.priority),
-        door(task_door) {}
+        door(task_door),
+        needs_memory(options.memory_bytes != 0 || options.learn_memory != nullptr) {}
   TaskNode(const TaskNode&) = delete;
   TaskNode& operator=(const TaskNode&) = delete;
   virtual ~TaskNode() = default;
@@ -165,6 +175,9 @@ class TaskNode : public QueueLinks, public StreamDone {
   std::uint64_t sequence = 0;  ///< Arrival, given under the queue's lock.
   std::string_view name;
   LearnedClass* learn;            ///< Null for a task whose class was said.
+  LearnedMemory* learn_memory;    ///< Null for a task that learns nothing of memory.
+  std::size_t memory_bytes;       ///< As the task said.
+  std::size_t reserved_bytes = 0;  ///< Of the memory budget, from admission on.
   TaskNode* waits_for = nullptr;  ///< Nested waits; belongs to Core's lock for them.
   Waiter* to_tell = nullptr;      ///< Of a call that came back, until a worker of the arena told it.
   StreamIndex stream = 0;         ///< Valid from admission on.
@@ -173,6 +186,9 @@ class TaskNode : public QueueLinks, public StreamDone {
   Priority priority;
   Door door;
   bool by_constructor = false;  ///< Door::kRun on the thread that constructed the executor.
+  bool needs_memory;            ///< Of the memory budget; most tasks do not.
+  bool measures_memory = false;      ///< Of this run, what it holds is measured.
+  std::uint8_t memory_overtaken = 0;  ///< Tasks that went ahead while memory was short for this.
   std::atomic<Phase> phase{Phase::kInbox};
   std::atomic<bool> cancel_requested{false};
 

@@ -6,6 +6,7 @@
 #include <streamgate/executor/config_watcher.h>
 #include <streamgate/executor/executor.h>
 #include <streamgate/executor/learned_class.h>
+#include <streamgate/executor/learned_memory.h>
 #include <streamgate/executor/operation.h>
 #include <streamgate/executor/serve.h>
 
@@ -22,6 +23,7 @@ using executor::Executor;
 using executor::ExecutorOptions;
 using executor::Future;
 using executor::LearnedClass;
+using executor::LearnedMemory;
 using executor::NestedWaitError;
 using executor::Operation;
 using executor::OperationError;

@@ -67,6 +67,14 @@ struct Config {
 
     bool operator==(const Queue&) const = default;
   } queue;
+  /// For tasks that say, or of which was learned, what device memory they need.
+  struct Memory {
+    std::size_t budget_bytes = 0;  ///< 0: all that the device has.
+    std::size_t headroom_bytes = std::size_t{256} << 20;
+    bool learn_calls = false;
+
+    bool operator==(const Memory&) const = default;
+  } memory;
   std::array<GateConfig, kOpClasses> gates;  ///< By index_of(OpClass).
   struct Limits {
     std::string file;  ///< That `streamgate probe` wrote; empty: none.

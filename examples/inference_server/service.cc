@@ -285,6 +285,8 @@ HttpReply Service::reply_to(const RunResult& result, const Served& served, const
       return error(503, "the server is draining");
     case Outcome::kQuarantined:
       return error(503, "this operation has ended workers before, and is not run");
+    case Outcome::kTooLarge:
+      return error(413, "the request needs more memory than this server has for requests");
     case Outcome::kWorkerDied:
       return error(503, "the worker that ran the request died");
     case Outcome::kCancelled:

@@ -14,6 +14,7 @@
 #include <exception>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -37,6 +38,13 @@ class StreamDone {
 };
 
 enum class Progress : std::uint8_t { kDone, kPending };
+
+/// The memory of a device at one moment, in bytes.
+struct DeviceMemory {
+  std::size_t total = 0;  ///< That this process could have at best.
+  std::size_t free = 0;   ///< That it could have more now.
+  std::size_t held = 0;   ///< That it has now.
+};
 
 /// One device and its streams.
 ///
@@ -87,6 +95,19 @@ class Backend {
     return kAnyWidth;
   }
   static constexpr std::size_t kAnyWidth = std::numeric_limits<std::size_t>::max();
+
+  /// The device's memory now; nothing where that is not known. Called from any thread, not for each
+  /// task; may take tens of microseconds.
+  [[nodiscard]] virtual std::optional<DeviceMemory> memory() const noexcept { return std::nullopt; }
+
+  /// Called before and after a task, on its thread, for tasks that learn what memory they need:
+  /// begins to measure, false where that cannot be done; and says the most device memory that the
+  /// work in between held at a time beside what was there before it. Calls come in pairs, unless the
+  /// first says no.
+  [[nodiscard]] virtual bool starts_metering() noexcept { return false; }
+  [[nodiscard]] virtual std::size_t ends_metering() noexcept { return 0; }
+  /// Whether starts_metering can say yes.
+  [[nodiscard]] virtual bool can_meter() const noexcept { return false; }
 
   /// Called on a worker of the arena when it joins and when it leaves.
   virtual void bind_worker() noexcept = 0;

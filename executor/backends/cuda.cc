@@ -13,6 +13,7 @@
 
 #include <streamgate/executor/internal/completions.h>
 #include <streamgate/executor/internal/cuda_device.h>
+#include <streamgate/executor/internal/memory_meter.h>
 #include <streamgate/executor/internal/pause.h>
 #include <streamgate/executor/internal/torch_library.h>
 #include <streamgate/executor/stream_pool.h>
@@ -214,6 +215,16 @@ class CudaBackend final : public Backend {
   std::size_t widest(policies::OpClass op_class) const noexcept override {
     return op_class == policies::OpClass::kGraph ? 1 : kAnyWidth;
   }
+
+  std::optional<DeviceMemory> memory() const noexcept override {
+    if (Process::instance().refusal() != nullptr || Process::instance().lost()) return std::nullopt;
+    return cuda::memory_of(device_);
+  }
+  bool starts_metering() noexcept override {
+    return start_memory_meter(static_cast<int>(c10::DeviceType::CUDA), device_);
+  }
+  std::size_t ends_metering() noexcept override { return end_memory_meter(); }
+  bool can_meter() const noexcept override { return true; }
 
   void bind_worker() noexcept override {}
   void unbind_worker() noexcept override {}

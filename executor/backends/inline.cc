@@ -3,7 +3,10 @@
 // Nothing to open, nothing to wait for.
 #include <streamgate/executor/backends/inline.h>
 
+#include <streamgate/executor/internal/machine_memory.h>
 #include <streamgate/executor/stream_pool.h>
+
+#include <optional>
 
 namespace streamgate::executor {
 namespace {
@@ -16,6 +19,7 @@ class InlineBackend final : public Backend {
   std::size_t max_streams() const noexcept override { return StreamPool::kMaxSlots; }
   policies::OpClassSet default_class() const noexcept override { return policies::OpClass::kRaw; }
   bool shares_cores() const noexcept override { return true; }
+  std::optional<DeviceMemory> memory() const noexcept override { return machine_.now(); }
   void bind_worker() noexcept override {}
   void unbind_worker() noexcept override {}
   void open_stream(StreamIndex) override {}
@@ -25,6 +29,9 @@ class InlineBackend final : public Backend {
   bool synchronize(StreamIndex, std::chrono::steady_clock::time_point) noexcept override {
     return true;
   }
+
+ private:
+  const MachineMemory machine_;
 };
 
 }  // namespace

@@ -3,7 +3,6 @@
 // The inbox, the lines, and the order.
 #include <streamgate/executor/internal/admission_queue.h>
 
-#include <bit>
 #include <cassert>
 
 namespace streamgate::executor {
@@ -133,9 +132,8 @@ void AdmissionQueue::insert(TaskNode& node) noexcept {
   } else {
     place.tree.insert(node);
   }
-  const std::size_t lane = node.classes.lane();
-  filled_[priority(node)][door(node)] |= 1U << lane;
-  count(lane, 1);
+  filled_[priority(node)] |= LineBits{1} << line_number(node);
+  count(node, 1);
   node.linked = true;
 }
 
@@ -146,27 +144,42 @@ void AdmissionQueue::unlink(TaskNode& node) noexcept {
   } else {
     place.tree.erase(place.tree.iterator_to(node));
   }
-  const std::size_t lane = node.classes.lane();
-  if (place.empty()) filled_[priority(node)][door(node)] &= ~(1U << lane);
-  count(lane, ~std::size_t{0});
+  if (place.empty()) filled_[priority(node)] &= ~(LineBits{1} << line_number(node));
+  count(node, ~std::size_t{0});
   node.linked = false;
 }
 
-void AdmissionQueue::count(std::size_t lane, std::size_t change) noexcept {
+void AdmissionQueue::count(const TaskNode& node, std::size_t change) noexcept {
   // A load and a store: only the holder of the lock writes.
-  ordered_[lane].store(ordered_[lane].load(std::memory_order_relaxed) + change,
-                       std::memory_order_relaxed);
+  const auto add = [change](std::atomic<std::size_t>& counter) {
+    counter.store(counter.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
+  };
+  add(ordered_[node.classes.lane()]);
+  if (node.needs_memory) add(for_memory_);
 }
 
-TaskNode* AdmissionQueue::best(unsigned blocked_lanes, Doors doors) const noexcept {
+AdmissionQueue::LineBits AdmissionQueue::blocked_lines(unsigned blocked_lanes, Doors doors,
+                                                       Memory memory) noexcept {
+  constexpr LineBits kLane = (LineBits{1} << policies::kLanes) - 1;
+  constexpr LineBits kEveryKind = 1 | (LineBits{1} << policies::kLanes) |
+                                  (LineBits{1} << (2 * policies::kLanes)) |
+                                  (LineBits{1} << (3 * policies::kLanes));
+  LineBits blocked = blocked_lanes * kEveryKind;
+  // The kinds are: submit, run, submit with memory, run with memory.
+  if (doors == Doors::kRunOnly) blocked |= kLane | (kLane << (2 * policies::kLanes));
+  if (memory == Memory::kNeedNone) {
+    blocked |= (kLane << (2 * policies::kLanes)) | (kLane << (3 * policies::kLanes));
+  }
+  return blocked;
+}
+
+TaskNode* AdmissionQueue::best(unsigned blocked_lanes, Doors doors, Memory memory) const noexcept {
+  const LineBits blocked = blocked_lines(blocked_lanes, doors, memory);
   for (std::size_t p = kPriorities; p-- > 0;) {
     const TaskNode* found = nullptr;
-    for (std::size_t d = doors == Doors::kRunOnly ? 1 : 0; d < kDoors; ++d) {
-      for (unsigned lanes = filled_[p][d] & ~blocked_lanes; lanes != 0; lanes &= lanes - 1) {
-        const TaskNode& first =
-            lines_[p][d][static_cast<std::size_t>(std::countr_zero(lanes))].first();
-        if (found == nullptr || internal::EarlierDeadline{}(first, *found)) found = &first;
-      }
+    for (LineBits lines = filled_[p] & ~blocked; lines != 0; lines &= lines - 1) {
+      const TaskNode& first = lines_[p][static_cast<std::size_t>(std::countr_zero(lines))].first();
+      if (found == nullptr || internal::EarlierDeadline{}(first, *found)) found = &first;
     }
     if (found != nullptr) return const_cast<TaskNode*>(found);
   }
@@ -176,12 +189,9 @@ TaskNode* AdmissionQueue::best(unsigned blocked_lanes, Doors doors) const noexce
 TaskNode* AdmissionQueue::worst_below(Priority limit) const noexcept {
   for (std::size_t p = 0; p < static_cast<std::size_t>(limit); ++p) {
     const TaskNode* found = nullptr;
-    for (std::size_t d = 0; d < kDoors; ++d) {
-      for (unsigned lanes = filled_[p][d]; lanes != 0; lanes &= lanes - 1) {
-        const TaskNode& last =
-            lines_[p][d][static_cast<std::size_t>(std::countr_zero(lanes))].last();
-        if (found == nullptr || internal::EarlierDeadline{}(*found, last)) found = &last;
-      }
+    for (LineBits lines = filled_[p]; lines != 0; lines &= lines - 1) {
+      const TaskNode& last = lines_[p][static_cast<std::size_t>(std::countr_zero(lines))].last();
+      if (found == nullptr || internal::EarlierDeadline{}(*found, last)) found = &last;
     }
     if (found != nullptr) return const_cast<TaskNode*>(found);
   }
@@ -193,11 +203,9 @@ namespace {
 /// Calls visit with the first deadline of every line that has one.
 template <typename Lines, typename Visit>
 void each_earliest(const Lines& lines, Visit visit) {
-  for (const auto& doors : lines) {
-    for (const auto& lanes : doors) {
-      for (const auto& line : lanes) {
-        if (!line.tree.empty()) visit(*line.tree.begin());
-      }
+  for (const auto& of_priority : lines) {
+    for (const auto& line : of_priority) {
+      if (!line.tree.empty()) visit(*line.tree.begin());
     }
   }
 }

@@ -13,8 +13,10 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <mutex>
 
 namespace streamgate::executor {
@@ -99,8 +101,8 @@ struct EarlierDeadline {
 /// Failure: push says why not.
 ///
 /// A submission is one compare-exchange onto the inbox. Whoever holds the lock next moves the inbox
-/// into the lanes: for each op class set, door and priority a FIFO of tasks without a deadline (the
-/// common case, constant time) and a tree of those with one.
+/// into the lanes: for each op class set, door, priority and whether memory is needed, a FIFO of
+/// tasks without a deadline (the common case, constant time) and a tree of those with one.
 class AdmissionQueue {
  public:
   enum class Push : std::uint8_t { kAccepted, kQueueFull, kBytesFull, kClosed };
@@ -153,9 +155,28 @@ class AdmissionQueue {
 
   /// Which doors best may choose from.
   enum class Doors : std::uint8_t { kBoth, kRunOnly };
+  /// Whether best may choose a task that needs memory of the budget.
+  enum class Memory : std::uint8_t { kAny, kNeedNone };
   /// The first task in order whose lane is not in `blocked_lanes` (bits), or null. It stays queued.
   /// REQUIRES: lock.
-  [[nodiscard]] TaskNode* best(unsigned blocked_lanes, Doors doors) const noexcept;
+  [[nodiscard]] TaskNode* best(unsigned blocked_lanes, Doors doors,
+                               Memory memory = Memory::kAny) const noexcept;
+
+  /// How far best_that_fits looks into a line.
+  static constexpr std::size_t kLookAhead = 32;
+  /// Of the tasks that need memory, the first in order that `fits`, as far as it looks: what may go
+  /// ahead of one that does not. REQUIRES: lock.
+  template <typename Fits>
+  [[nodiscard]] TaskNode* best_that_fits(unsigned blocked_lanes, Doors doors,
+                                         const Fits& fits) const noexcept;
+  /// Whether `a` goes before `b`. REQUIRES: both have their place; lock.
+  [[nodiscard]] static bool goes_before(const TaskNode& a, const TaskNode& b) noexcept {
+    return a.priority != b.priority ? a.priority > b.priority : internal::EarlierDeadline{}(a, b);
+  }
+  /// Tasks in the lanes that need memory.
+  [[nodiscard]] std::size_t ordered_for_memory() const noexcept {
+    return for_memory_.load(std::memory_order_relaxed);
+  }
 
   /// Makes room for a task of that priority and cost, and reserves it, by taking out tasks of lower
   /// priority, the last in order first, to `shed`, claimed. False, with nothing changed, when even
@@ -183,7 +204,12 @@ class AdmissionQueue {
   void close(NodeChain& cancelled, NodeChain& discarded) noexcept;
 
  private:
-  static constexpr std::size_t kDoors = 2;
+  /// Two doors, each with lines of tasks that need no memory and of tasks that do, so that neither
+  /// is in the other's way: a line's number is its kind times kLanes plus its lane.
+  static constexpr std::size_t kKinds = 4;
+  static constexpr std::size_t kLines = kKinds * policies::kLanes;
+  using LineBits = std::uint32_t;
+  static_assert(kLines <= std::numeric_limits<LineBits>::digits);
   using Fifo = boost::intrusive::list<
       TaskNode,
       boost::intrusive::value_traits<internal::TaskTraits<internal::ListTraits<TaskNode>>>,
@@ -206,16 +232,21 @@ class AdmissionQueue {
   };
 
   [[nodiscard]] Line& line(const TaskNode& node) noexcept {
-    return lines_[priority(node)][door(node)][node.classes.lane()];
+    return lines_[priority(node)][line_number(node)];
   }
+  static std::size_t line_number(const TaskNode& n) noexcept {
+    const std::size_t kind = (n.needs_memory ? 2U : 0U) + static_cast<std::size_t>(n.door);
+    return kind * policies::kLanes + n.classes.lane();
+  }
+  [[nodiscard]] static LineBits blocked_lines(unsigned blocked_lanes, Doors doors,
+                                              Memory memory) noexcept;
   static std::size_t priority(const TaskNode& n) noexcept {
     return static_cast<std::size_t>(n.priority);
   }
-  static std::size_t door(const TaskNode& n) noexcept { return static_cast<std::size_t>(n.door); }
   void insert(TaskNode& node) noexcept;
   void unlink(TaskNode& node) noexcept;
   [[nodiscard]] TaskNode* worst_below(Priority priority) const noexcept;
-  void count(std::size_t lane, std::size_t change) noexcept;
+  void count(const TaskNode& node, std::size_t change) noexcept;
   void free_room(std::size_t tasks, std::size_t bytes) noexcept;
 
   // Every submission writes these, and workers rarely look: the submitters' cache line.
@@ -233,9 +264,36 @@ class AdmissionQueue {
   std::array<std::atomic<std::size_t>, policies::kLanes> ordered_{};
   std::uint64_t sequence_ = 0;
   std::size_t to_withdraw_ = 0;
-  /// A bit for each lane that has tasks, by priority and door: what best looks at first.
-  std::array<std::array<unsigned, kDoors>, kPriorities> filled_{};
-  std::array<std::array<std::array<Line, policies::kLanes>, kDoors>, kPriorities> lines_;
+  std::atomic<std::size_t> for_memory_{0};
+  /// A bit for each line that has tasks, by priority: what best looks at first.
+  std::array<LineBits, kPriorities> filled_{};
+  std::array<std::array<Line, kLines>, kPriorities> lines_;
 };
+
+template <typename Fits>
+TaskNode* AdmissionQueue::best_that_fits(unsigned blocked_lanes, Doors doors,
+                                         const Fits& fits) const noexcept {
+  constexpr LineBits kNeedNoMemory = (LineBits{1} << (2 * policies::kLanes)) - 1;
+  const LineBits blocked = blocked_lines(blocked_lanes, doors, Memory::kAny) | kNeedNoMemory;
+  for (std::size_t p = kPriorities; p-- > 0;) {
+    const TaskNode* found = nullptr;
+    for (LineBits lines = filled_[p] & ~blocked; lines != 0; lines &= lines - 1) {
+      const Line& line = lines_[p][static_cast<std::size_t>(std::countr_zero(lines))];
+      std::size_t left = kLookAhead;
+      const auto look = [&](const auto& tasks) {
+        for (auto task = tasks.begin(); task != tasks.end() && left != 0; ++task, --left) {
+          if (found != nullptr && !internal::EarlierDeadline{}(*task, *found)) break;
+          if (!fits(*task)) continue;
+          found = &*task;
+          break;
+        }
+      };
+      look(line.tree);
+      look(line.fifo);
+    }
+    if (found != nullptr) return const_cast<TaskNode*>(found);
+  }
+  return nullptr;
+}
 
 }  // namespace streamgate::executor

@@ -3,7 +3,9 @@
 // The doors for calls.
 #include <streamgate/executor/internal/call_node.h>
 
+#include <streamgate/executor/internal/core.h>
 #include <streamgate/executor/internal/module_registry.h>
+#include <streamgate/executor/internal/operation_target.h>
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/ivalue_inl.h>
@@ -40,12 +42,15 @@ std::size_t tensor_bytes(const std::vector<IValue>& values) {
   return bytes;
 }
 
-TaskOptions task_options(const CallOptions& options, const Call& call) {
+TaskOptions task_options(const CallOptions& options, const Call& call, const Core& core) {
+  const bool learns = !options.memory_bytes && core.learns_memory_of_calls();
   return {.op_class = options.op_class.value_or(call.operation.op_class()),
           .priority = options.priority,
           .deadline = options.deadline,
           .stop = options.stop,
           .cost_bytes = options.cost_bytes ? *options.cost_bytes : tensor_bytes(call.arguments),
+          .memory_bytes = options.memory_bytes.value_or(0),
+          .learn_memory = learns ? &call.operation.target().memory() : nullptr,
           .name = options.name};
 }
 
@@ -68,7 +73,7 @@ at::Tensor Executor::empty_shared(const std::vector<std::int64_t>& sizes, c10::S
 Future<IValue> Executor::call(const Operation& operation, std::vector<IValue> inputs,
                               const CallOptions& options) {
   Call call{.operation = operation, .arguments = operation.bind(std::move(inputs))};
-  const TaskOptions task = task_options(options, call);
+  const TaskOptions task = task_options(options, call, core());
   const auto traits = traits_of(options, call, core());
   auto* const node = new SubmittedCall(task, core(), std::move(call), traits);
   Future<IValue> future(node);
@@ -79,7 +84,7 @@ Future<IValue> Executor::call(const Operation& operation, std::vector<IValue> in
 Result<IValue> Executor::run(const Operation& operation, std::vector<IValue> inputs,
                              const CallOptions& options) {
   Call call{.operation = operation, .arguments = operation.bind(std::move(inputs))};
-  const TaskOptions task = task_options(options, call);
+  const TaskOptions task = task_options(options, call, core());
   const auto traits = traits_of(options, call, core());
   CallerCall node(task, core(), std::move(call), traits);
   Result<IValue> result = node.take(run_node(node, options.stop));

@@ -31,15 +31,20 @@ struct Call {
   Operation operation;
   std::vector<c10::IValue> arguments;  ///< As Operation::bind gives them.
 
-  /// Once.
-  [[nodiscard]] c10::IValue run() { return operation.run(std::move(arguments)); }
+  /// Once. The arguments end with it, or stay where its memory is measured: what was there before
+  /// is not of the call.
+  [[nodiscard]] c10::IValue run(bool keeps_arguments) {
+    if (keeps_arguments) return operation.run(arguments);
+    return operation.run(std::move(arguments));
+  }
 };
 
 /// The bytes of all tensors in the values.
 [[nodiscard]] std::size_t tensor_bytes(const std::vector<c10::IValue>& values);
 
 /// A call's own options as a task's. `call` is the one that they are for.
-[[nodiscard]] TaskOptions task_options(const CallOptions& options, const Call& call);
+[[nodiscard]] TaskOptions task_options(const CallOptions& options, const Call& call,
+                                       const Core& core);
 
 #if STREAMGATE_WITH_WORKERS
 
@@ -103,7 +108,7 @@ class SubmittedCall final : public StateOf<c10::IValue>, public TaskNode {
   }
 
   Outcome invoke(TaskContext&) noexcept override {
-    return keep([this] { return call_.run(); });
+    return keep([this] { return call_.run(measures_memory); });
   }
   void fail(std::exception_ptr error) noexcept override { keep_error(std::move(error)); }
   [[nodiscard]] Waiter* publish(Outcome result) noexcept override {
@@ -141,7 +146,7 @@ class CallerCall final : public CallerNode {
   }
 
   Outcome invoke(TaskContext&) noexcept override {
-    return state_.keep([this] { return call_.run(); });
+    return state_.keep([this] { return call_.run(measures_memory); });
   }
   void fail(std::exception_ptr error) noexcept override { state_.keep_error(std::move(error)); }
   [[nodiscard]] Result<c10::IValue> take(Outcome result) {

@@ -59,10 +59,12 @@ Core::Core(policies::Config config, std::unique_ptr<Backend> backend, const Gate
       measured_(std::move(measured)),
       classifier_(std::move(classifier)),
       default_class_(backend_->default_class()),
+      learns_memory_of_calls_(config.memory.learn_calls),
       constructor_(std::this_thread::get_id()),
       when_full_(config.queue.when_full),
       gate_(gate),
       queue_(config.queue.max_tasks, config.queue.max_bytes),
+      memory_(*backend_, config.memory),
       streams_(std::min(config.executor.streams, backend_->max_streams())),
       recorder_(streams_.slots()),
       make_policy_(std::move(make_policy)),
@@ -98,6 +100,10 @@ std::optional<Outcome> Core::turn_away(TaskNode& node, const std::stop_token& st
   if (stop.stop_requested()) return Outcome::kCancelled;
   node.submitted = Clock::now();
   if (node.deadline <= node.submitted) return Outcome::kExpired;
+  if (node.needs_memory) {
+    memory_.look(node.submitted);
+    if (memory_.is_too_large(node)) return Outcome::kTooLarge;
+  }
   return std::nullopt;
 }
 
@@ -205,6 +211,8 @@ bool Core::may_overtake(std::size_t lane, bool on_own_stream) const noexcept {
 }
 
 bool Core::try_admit_caller(CallerNode& node) noexcept {
+  // Nor does it go ahead of those that wait for memory: the queue counts who does that.
+  if (node.needs_memory && queue_.ordered_for_memory() != 0) return false;
   // Those who wait for a stream must not keep the constructing thread from the one that is kept for
   // it. They lose no turn: a stream that comes back goes to them, as then it is not the only one.
   const bool on_own_stream = node.by_constructor && streams_.only_constructors_is_free();
@@ -216,6 +224,11 @@ bool Core::try_admit_caller(CallerNode& node) noexcept {
   if (!lease) {
     gate_.release(node.classes);
     // No dispatch: the node goes to the queue next, and its own dispatch serves everybody.
+    return false;
+  }
+  if (node.needs_memory && !memory_.try_reserve(node)) {
+    streams_.give_back(*lease);
+    gate_.release(node.classes);
     return false;
   }
   node.stream = *lease;
@@ -324,11 +337,33 @@ unsigned Core::blocked_with(std::size_t lane, Gate::Refusal refusal) const noexc
   return blocked;
 }
 
+/// Memory that is short for a task keeps others from nothing: those that need none go on, and those
+/// that need less go ahead of it, until so many have that it is due.
+Core::Turn Core::next_turn(unsigned blocked_lanes, AdmissionQueue::Doors doors) const noexcept {
+  using Memory = AdmissionQueue::Memory;
+  TaskNode* const best = queue_.best(blocked_lanes, doors);
+  if (best == nullptr || !best->needs_memory || memory_.is_too_large(*best) ||
+      memory_.fits(*best)) {
+    return {.node = best};
+  }
+  Turn turn{.node = queue_.best(blocked_lanes, doors, Memory::kNeedNone), .passed = best};
+  if (MemoryBudget::is_due(*best)) return turn;
+  TaskNode* const smaller = queue_.best_that_fits(
+      blocked_lanes, doors, [this](const TaskNode& node) { return memory_.fits(node); });
+  if (smaller != nullptr &&
+      (turn.node == nullptr || AdmissionQueue::goes_before(*smaller, *turn.node))) {
+    turn.node = smaller;
+  }
+  return turn;
+}
+
 TaskNode* Core::take_over(const TaskNode& ended) noexcept {
+  // What an ended task had reserved is to be given back before the next one is judged.
+  if (ended.needs_memory) return nullptr;
   TaskNode* next = queue_.best(0, AdmissionQueue::Doors::kBoth);
   if (next == nullptr || queue_.must_sort_before(*next)) return nullptr;
-  if (next->door != TaskNode::Door::kSubmit || next->classes != ended.classes ||
-      !gate_.may_keep(ended.classes) || !queue_.take(*next)) {
+  if (next->needs_memory || next->door != TaskNode::Door::kSubmit ||
+      next->classes != ended.classes || !gate_.may_keep(ended.classes) || !queue_.take(*next)) {
     return nullptr;
   }
   next->stream = ended.stream;
@@ -340,6 +375,8 @@ Core::Admitted Core::admit(Taker taker, const TaskNode* ended) noexcept {
   NodeChain cancelled;
   NodeChain discarded;
   NodeChain callers;
+  NodeChain too_large;
+  bool memory_is_short = false;
   {
     // The one lock of the task path: the order of the queue needs it. It covers a few loads and
     // one unlinking; submissions pass beside it, by the inbox.
@@ -360,7 +397,15 @@ Core::Admitted Core::admit(Taker taker, const TaskNode* ended) noexcept {
     queue_.sort_inbox(cancelled, discarded);
     unsigned blocked_lanes = 0;
     auto doors = AdmissionQueue::Doors::kBoth;
-    while (TaskNode* const node = queue_.best(blocked_lanes, doors)) {
+    for (;;) {
+      const auto [node, passed] = next_turn(blocked_lanes, doors);
+      if (passed != nullptr) memory_is_short = true;
+      if (node == nullptr) break;
+      if (node->needs_memory && memory_.is_too_large(*node)) {
+        // The budget is smaller than it was when this was submitted.
+        if (queue_.take(*node)) too_large.push(*node);
+        continue;
+      }
       const std::size_t lane = node->classes.lane();
       const bool for_worker = node->door == TaskNode::Door::kSubmit;
       if (for_worker && (taker == Taker::kOutside || admitted.node != nullptr)) {
@@ -387,13 +432,19 @@ Core::Admitted Core::admit(Taker taker, const TaskNode* ended) noexcept {
         gate_.release(node->classes);
         break;
       }
-      node->stream = *lease;
-      if (!queue_.take(*node)) {
-        // Cancelled at this moment; the one who cancelled it dispatches after us.
+      if (node->needs_memory && !memory_.try_reserve(*node)) {
+        // A caller of run was faster; or there is less than there was. The next look finds out.
         streams_.give_back(*lease);
         gate_.release(node->classes);
         continue;
       }
+      node->stream = *lease;
+      if (!queue_.take(*node)) {
+        // Cancelled at this moment; the one who cancelled it dispatches after us.
+        give_back(*node);
+        continue;
+      }
+      if (node->needs_memory && passed != nullptr) memory_.overtaken(*passed);
       if (for_worker) {
         admitted.node = node;
         if (++workers_with_task_ == arena_->threads()) doors = AdmissionQueue::Doors::kRunOnly;
@@ -405,7 +456,19 @@ Core::Admitted Core::admit(Taker taker, const TaskNode* ended) noexcept {
   while (!callers.empty()) callers.pop().wake_to_run();
   end_all(cancelled, Outcome::kCancelled);
   discard(discarded);
+  if (!too_large.empty()) {
+    end_all(too_large, Outcome::kTooLarge);
+    note_progress();
+  }
+  if (memory_is_short) wait_for_memory();
   return admitted;
+}
+
+/// What is short may come back from somebody who tells nobody.
+void Core::wait_for_memory() noexcept {
+  if (!memory_.moves()) return;
+  memory_short_.store(true, std::memory_order_seq_cst);
+  timer_->arm(Clock::now() + MemoryBudget::kLookEvery);
 }
 
 void Core::dispatch() noexcept {
@@ -494,7 +557,9 @@ Outcome Core::invoke(TaskNode& node, Backend::Thread thread) noexcept {
   TaskContext context(node, node.stream, cancel_all_);
   TaskNode* const outer = std::exchange(running_task, &node);
   backend_->enter(node.stream, thread);
+  if (node.learn_memory != nullptr) memory_.begins(node);
   const Outcome outcome = call(node, context);
+  if (node.learn_memory != nullptr) memory_.ends(node, outcome);
   backend_->leave(node.stream, thread);
   running_task = outer;
   return outcome;
@@ -510,6 +575,7 @@ Outcome Core::call(TaskNode& node, TaskContext& context) const noexcept {
 
 void Core::give_back(const TaskNode& node) noexcept {
   const OpClassSet classes = node.classes;
+  if (node.needs_memory) memory_.give_back(node);
   streams_.give_back(node.stream);
   gate_.release(classes);
 }

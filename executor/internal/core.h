@@ -15,6 +15,7 @@
 #include <streamgate/executor/internal/deadline_timer.h>
 #include <streamgate/executor/internal/limit_control.h>
 #include <streamgate/executor/internal/measured_limits.h>
+#include <streamgate/executor/internal/memory_budget.h>
 #include <streamgate/executor/internal/overflow.h>
 #include <streamgate/executor/internal/recorder.h>
 #include <streamgate/executor/snapshot.h>
@@ -145,6 +146,7 @@ class Core final : public WorkSource, private OverflowHome {
   [[nodiscard]] const Backend& backend() const noexcept { return *backend_; }
   [[nodiscard]] const MeasuredLimits& measured() const noexcept { return measured_; }
   [[nodiscard]] const Classifier& classifier() const noexcept { return *classifier_; }
+  [[nodiscard]] bool learns_memory_of_calls() const noexcept { return learns_memory_of_calls_; }
 
   void work() noexcept override;
 
@@ -176,6 +178,13 @@ class Core final : public WorkSource, private OverflowHome {
   void tell(TaskNode& untold) noexcept;
   [[nodiscard]] std::optional<Outcome> make_room(const TaskNode& node) noexcept;
   void sort_inbox() noexcept;
+  /// Whose turn it is, as far as memory decides.
+  struct Turn {
+    TaskNode* node = nullptr;    ///< Null: nobody's.
+    TaskNode* passed = nullptr;  ///< Whom it goes ahead of, as memory is short for that one.
+  };
+  [[nodiscard]] Turn next_turn(unsigned blocked_lanes, AdmissionQueue::Doors doors) const noexcept;
+  void wait_for_memory() noexcept;
   /// `ended`: a task of this worker's whose permit and lease are still to be given back, or null.
   [[nodiscard]] Admitted admit(Taker taker, const TaskNode* ended = nullptr) noexcept;
   [[nodiscard]] TaskNode* take_over(const TaskNode& ended) noexcept;
@@ -218,16 +227,20 @@ class Core final : public WorkSource, private OverflowHome {
   const MeasuredLimits measured_;
   const std::unique_ptr<Classifier> classifier_;
   const policies::OpClassSet default_class_;
+  const bool learns_memory_of_calls_;
   const std::thread::id constructor_;
   std::atomic<policies::WhenFull> when_full_;
 
   Gate gate_;
   AdmissionQueue queue_;
+  MemoryBudget memory_;
   StreamPool streams_;
   Recorder recorder_;
   Visitors visitors_;
   /// Workers that run a task or its continuation. Belongs to the queue's lock.
   std::size_t workers_with_task_ = 0;
+  /// Whether the last to look found a task for which memory is short: it may come from elsewhere.
+  std::atomic<bool> memory_short_{false};
 
   PolicyFactory make_policy_;
   LimitControl limits_;

@@ -66,6 +66,8 @@ CancelResult Core::cancel(TaskNode& node) noexcept {
 
 Clock::time_point Core::expire(Clock::time_point now) noexcept {
   const Visitors::Visit visit(visitors_);
+  // Those who find it short again arm the timer again.
+  if (memory_short_.exchange(false, std::memory_order_seq_cst)) memory_.look(now);
   NodeChain cancelled;
   NodeChain discarded;
   NodeChain expired;
@@ -183,6 +185,9 @@ std::vector<std::string_view> Core::apply(const policies::Config& config) {
     queue_.set_bounds(config.queue.max_tasks, config.queue.max_bytes);
     when_full_.store(config.queue.when_full, std::memory_order_relaxed);
     config_.queue = config.queue;
+    memory_.apply(config.memory);
+    config_.memory.budget_bytes = config.memory.budget_bytes;
+    config_.memory.headroom_bytes = config.memory.headroom_bytes;
     config_.executor.drain_timeout = config.executor.drain_timeout;
     config_.overflow.policy = config.overflow.policy;
     config_.overflow.attempts = config.overflow.attempts;
@@ -248,6 +253,8 @@ Snapshot Core::snapshot() const {
                     .bytes = queue_.bytes(),
                     .max_tasks = queue_.max_tasks(),
                     .max_bytes = queue_.max_bytes()};
+  memory_.add_to(snapshot);
+  snapshot.memory.waiting = queue_.ordered_for_memory();
   snapshot.streams = {.slots = streams_.slots(),
                       .opened = streams_.opened(),
                       .leased = streams_.leased(),

@@ -7,6 +7,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/Functions.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <pthread.h>
 
@@ -173,6 +174,29 @@ std::string device_name(c10::DeviceIndex device) {
                                   static_cast<double>(properties.totalGlobalMem) / (1U << 30U),
                                   properties.major, properties.minor));
   return properties.name + std::string(rest.data());
+}
+
+std::optional<DeviceMemory> memory_of(c10::DeviceIndex device) noexcept {
+  c10::DeviceIndex before = 0;
+  if (c10::cuda::GetDevice(&before) != cudaSuccess) return std::nullopt;
+  if (before != device && c10::cuda::SetDevice(device) != cudaSuccess) return std::nullopt;
+  std::size_t free = 0;
+  std::size_t total = 0;
+  const cudaError_t asked = cudaMemGetInfo(&free, &total);
+  if (before != device) static_cast<void>(c10::cuda::SetDevice(before));
+  if (asked != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());  // Not libtorch's to report.
+    return std::nullopt;
+  }
+  try {
+    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device);
+    // The first of each is the sum over both of the allocator's pools.
+    const auto held = static_cast<std::size_t>(stats.allocated_bytes[0].current);
+    const auto kept = static_cast<std::size_t>(stats.reserved_bytes[0].current);
+    return DeviceMemory{.total = total, .free = free + (kept - held), .held = held};
+  } catch (const std::exception&) {
+    return std::nullopt;  // Another allocator than libtorch's own, which keeps no such account.
+  }
 }
 
 std::string driver_name() {

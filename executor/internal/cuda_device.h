@@ -5,6 +5,8 @@
 // done, is the backend's.
 #pragma once
 
+#include <streamgate/executor/backends/backend.h>
+
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 
@@ -14,6 +16,7 @@
 #include <cstddef>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -79,6 +82,9 @@ class Process {
 
 /// "NVIDIA H100 80GB HBM3, 79.1 GiB, sm_90"; empty where there is no such device.
 [[nodiscard]] std::string device_name(c10::DeviceIndex device);
+/// Nothing where the device does not say. Memory that libtorch's allocator keeps for later counts as
+/// free: the next tensor has it.
+[[nodiscard]] std::optional<DeviceMemory> memory_of(c10::DeviceIndex device) noexcept;
 /// "580.159.04, CUDA 13.0, runtime 13.0".
 [[nodiscard]] std::string driver_name();
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <streamgate/executor/internal/module_registry.h>
+#include <streamgate/executor/learned_memory.h>
 #include <streamgate/executor/operation.h>
 #include <streamgate/policies/op_class.h>
 
@@ -22,7 +23,7 @@
 
 namespace streamgate::executor {
 
-/// Resolved and immutable.
+/// Resolved and immutable, but for what is learned of its calls.
 class OperationTarget {
  public:
   struct Facts {
@@ -40,6 +41,8 @@ class OperationTarget {
   OperationTarget& operator=(const OperationTarget&) = delete;
 
   [[nodiscard]] const Facts& facts() const noexcept { return facts_; }
+  /// What its calls were seen to hold. It changes, though the operation does not.
+  [[nodiscard]] LearnedMemory& memory() const noexcept { return memory_; }
   [[nodiscard]] virtual const c10::FunctionSchema& schema() const noexcept = 0;
   [[nodiscard]] virtual Effects effects(const std::vector<c10::IValue>& arguments) const = 0;
   /// Leaves the results on the stack, in place of the arguments.
@@ -47,6 +50,7 @@ class OperationTarget {
 
  private:
   const Facts facts_;
+  mutable LearnedMemory memory_;
 };
 
 /// An operator of the dispatcher. Throws OperationError where this process has none of that name.

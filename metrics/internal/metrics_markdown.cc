@@ -35,7 +35,7 @@ constexpr std::string_view kAfter = R"(
 - `streamgate_tasks_total` has a series for every class and outcome from the first scrape on, at 0, so
   that `rate()` and `increase()` see the first event. `outcome` is `ok`, `rejected`, `expired`,
   `cancelled`, `worker_died` or `failed`; `reason` is empty but for `rejected`, where it is
-  `queue_full`, `bytes_full`, `shed`, `shutdown` or `quarantined`.
+  `queue_full`, `bytes_full`, `shed`, `shutdown`, `quarantined` or `too_large`.
 - The histograms have series only for classes in which a task has run, whatever the outcome. Their
   bounds go from )";
 

@@ -211,6 +211,18 @@ std::vector<ConfigRow> make_rows() {
           "queue.when_full", when_full(), "", kLive,
           [](auto& c) -> auto& { return c.queue.when_full; },
           "Whether a full queue rejects the new task, or a waiting one of lower priority."),
+      row(
+          "memory.budget_bytes", integer(0, std::int64_t{1} << 50), "bytes", kLive,
+          [](auto& c) -> auto& { return c.memory.budget_bytes; },
+          "Device memory that running tasks may need together; 0 is all that the device has."),
+      row(
+          "memory.headroom_bytes", integer(0, std::int64_t{1} << 50), "bytes", kLive,
+          [](auto& c) -> auto& { return c.memory.headroom_bytes; },
+          "Free device memory that is left to others: no task that needs memory starts into it."),
+      row(
+          "memory.learn_calls", boolean(), "", kRestart,
+          [](auto& c) -> auto& { return c.memory.learn_calls; },
+          "Whether calls need the memory that earlier calls of their operation were seen to hold."),
   };
   for (const OpClass op_class : kAllOpClasses) {
     const std::size_t i = index_of(op_class);

@@ -5,14 +5,20 @@
 #include <streamgate/executor.h>
 #include <streamgate/executor/backends/cpu.h>
 #include <streamgate/executor/internal/torch_library.h>
+#include <streamgate/executor/learned_memory.h>
+#include <streamgate/executor/operation.h>
 
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
+#include <ATen/ops/add.h>
 #include <ATen/ops/ones.h>
 #include <gtest/gtest.h>
 #include <torch/version.h>
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -206,6 +212,60 @@ TEST(CpuBackend, ClosuresAreRawUnlessSaid) {
   EXPECT_TRUE(executor.run([] {}));
   const std::size_t raw = policies::OpClassSet(OpClass::kRaw).lane();
   EXPECT_EQ(executor.snapshot().lanes[raw].outcomes[index_of(Outcome::kOk)], 1U);
+}
+
+// ---- memory ----
+
+constexpr std::int64_t kMegabyte = 1 << 20;
+
+at::Tensor bytes(std::int64_t megabytes) { return at::ones({megabytes * kMegabyte}, at::kByte); }
+
+TEST(CpuBackend, ATaskThatLearnsIsMeasuredByTheMostThatItHeldAtATime) {
+  Executor executor(ExecutorOptions{.config = cpu_config(2, 1)});
+  LearnedMemory learned;
+  const at::Tensor before = bytes(50);
+  const auto work = [&] {
+    { const at::Tensor first = bytes(3); }
+    const at::Tensor second = bytes(8);
+    const at::Tensor third = at::add(second, before.narrow(0, 0, 8 * kMegabyte));
+    return third.size(0);
+  };
+  EXPECT_TRUE(executor.submit({.learn_memory = &learned}, work).get());
+  ASSERT_TRUE(learned.estimate(0).has_value());
+  EXPECT_GE(*learned.estimate(0), 16U * kMegabyte);
+  EXPECT_LE(*learned.estimate(0), 17U * kMegabyte) << "the 3 were given back before, the 50 are not its";
+  EXPECT_TRUE(executor.run({.learn_memory = &learned}, work));
+  EXPECT_EQ(executor.snapshot().memory.measured, 2U);
+  EXPECT_EQ(executor.snapshot().memory.exceeded, 0U);
+}
+
+TEST(CpuBackend, ATaskInATaskCountsForTheOuterOne) {
+  Executor executor(ExecutorOptions{.config = cpu_config(2, 1)});
+  LearnedMemory outer;
+  LearnedMemory inner;
+  EXPECT_TRUE(executor.run({.learn_memory = &outer}, [&] {
+    EXPECT_TRUE(executor.run({.learn_memory = &inner}, [] { bytes(4); }));
+  }));
+  EXPECT_GE(outer.estimate(0).value_or(0), 4U * kMegabyte);
+  EXPECT_EQ(inner.estimate(0), std::nullopt);
+}
+
+TEST(CpuBackend, CallsLearnWhatTheirOperationHolds) {
+  Config config = cpu_config(2, 1);
+  config.memory.learn_calls = true;
+  Executor executor(ExecutorOptions{.config = config});
+  const Operation add = executor.operation("aten::add.Tensor");
+  const at::Tensor a = bytes(4);
+  EXPECT_TRUE(executor.call(add, {a, a}).get());
+  EXPECT_TRUE(executor.run(add, {a, a}));
+  EXPECT_TRUE(executor.call(add, {a, a}).get());
+  const Snapshot::Memory memory = executor.snapshot().memory;
+  EXPECT_EQ(memory.measured, 3U);
+  EXPECT_EQ(memory.exceeded, 0U) << "the sum of 4 MiB is all that it holds";
+  EXPECT_TRUE(executor.call(add, {a, a}, {.memory_bytes = 1}).get());
+  EXPECT_EQ(executor.snapshot().memory.measured, 3U) << "what is said is not learned";
+  EXPECT_EQ(executor.call(add, {a, a}, {.memory_bytes = std::size_t{1} << 60U}).get().outcome(),
+            Outcome::kTooLarge);
 }
 
 }  // namespace

@@ -54,6 +54,15 @@ inline executor::Snapshot example_snapshot() {
   watched.knee = {.limit = 45, .low = 46, .high = 47, .age = nanoseconds(48'500'000'000)};
   watched.decision_counts[1] = 49;
   snapshot.queue = {.tasks = 51, .bytes = 52, .max_tasks = 53, .max_bytes = 54};
+  snapshot.memory = {.known = true,
+                     .whole = 171,
+                     .room = 172,
+                     .free = 173,
+                     .reserved = 174,
+                     .waiting = 175,
+                     .overtakes = 176,
+                     .measured = 177,
+                     .exceeded = 178};
   snapshot.unknown_operations = 57;
   snapshot.streams = {.slots = 61, .opened = 62, .leased = 63, .exhausted = 64};
   snapshot.arena = {

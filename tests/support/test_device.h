@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -43,6 +44,12 @@ class TestDevice {
   std::function<void()> on_initialise;
   std::function<void(StreamIndex)> on_open;  ///< May throw.
   std::function<void()> on_bind;
+  bool can_meter = false;
+  /// How its memory stands; null: it does not say. Called from any thread.
+  std::function<executor::DeviceMemory()> memory;
+
+  /// What a measured task held.
+  std::atomic<std::size_t> metered{0};
 
   // Counted.
   std::atomic<std::size_t> initialised{0};
@@ -136,6 +143,14 @@ class TestBackend final : public executor::Backend {
   std::size_t max_streams() const noexcept override { return device_->max_streams; }
   policies::OpClassSet default_class() const noexcept override { return device_->default_class; }
   bool shares_cores() const noexcept override { return device_->shares_cores; }
+
+  std::optional<executor::DeviceMemory> memory() const noexcept override {
+    if (!device_->memory) return std::nullopt;
+    return device_->memory();
+  }
+  bool can_meter() const noexcept override { return device_->can_meter; }
+  bool starts_metering() noexcept override { return device_->can_meter; }
+  std::size_t ends_metering() noexcept override { return device_->metered; }
 
   void bind_worker() noexcept override {
     ++device_->bound;
