@@ -539,10 +539,11 @@ TEST(Config, FileWithoutEndIsRefused) {
 TEST(ConfigKeys, EveryFieldOfConfigHasItsRow) {
   // A new field does not compile here until it is counted, and fails until it has its row.
   const Config config;
-  const auto& [executor, queue, gates, limits, emulator, mps, cuda, op_table, overflow, metrics] =
-      config;
+  const auto& [executor, queue, memory, gates, limits, emulator, mps, cuda, op_table, overflow,
+               metrics] = config;
   const auto& [backend, threads, intra_op_threads, adapt, allow, streams, drain] = executor;
   const auto& [max_tasks, max_bytes, when_full] = queue;
+  const auto& [budget, headroom, learn_calls] = memory;
   const auto& [policy, limit, ceiling, shadow, latency, delay] = gates[0];
   const auto& [limits_file] = limits;
   const auto& [fault_model, libtorch] = emulator;
@@ -552,13 +553,14 @@ TEST(ConfigKeys, EveryFieldOfConfigHasItsRow) {
   const auto& [overflow_policy, workers, min_workers, command, worker_threads, arena, run_timeout,
                hang_timeout, idle_timeout, attempts, quarantine_after, calls, growth] = overflow;
   const auto& [enabled, address, port] = metrics;
-  const std::size_t fields = 7 + 3 + 6 * kOpClasses + 5 + 2 + 13 + 3;
+  const std::size_t fields = 7 + 3 + 3 + 6 * kOpClasses + 5 + 2 + 13 + 3;
   EXPECT_EQ(config_keys().size(), fields);
   (void)backend, (void)threads, (void)intra_op_threads, (void)allow, (void)streams, (void)drain;
   (void)max_tasks, (void)max_bytes, (void)when_full, (void)enabled, (void)address, (void)port;
   (void)policy, (void)limit, (void)ceiling, (void)limits_file, (void)fault_model, (void)libtorch;
   (void)force_graph_path, (void)op_table_file, (void)cuda_device, (void)capture_mode, (void)adapt;
   (void)shadow, (void)latency, (void)delay, (void)overflow_policy, (void)workers, (void)min_workers;
+  (void)budget, (void)headroom, (void)learn_calls;
   (void)command, (void)worker_threads, (void)arena, (void)run_timeout, (void)hang_timeout;
   (void)idle_timeout, (void)attempts, (void)quarantine_after, (void)calls, (void)growth;
 }
