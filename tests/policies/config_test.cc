@@ -310,8 +310,8 @@ TEST(Config, UnknownKeyFarFromAllOthersGetsNoGuess) {
 TEST(Config, KeyInTheWrongSectionIsSentToItsOwn) {
   EXPECT_TRUE(contains(config_error("max_tasks = 5"),
                        "sg.toml:1: max_tasks is not a known key; did you mean queue.max_tasks? "
-                       "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, "
-                       "overflow, metrics"));
+                       "Known sections: executor, queue, memory, gate, limits, emulator, mps, cuda, "
+                       "op_table, overflow, metrics"));
   EXPECT_TRUE(contains(config_error("[executor]\nmax_bytes = 5"), "did you mean queue.max_bytes?"));
   EXPECT_TRUE(contains(config_error("[gate]\nlimit = 5"),
                        "sg.toml:2: gate.limit is not a known key; did you mean gate.raw.limit? "
@@ -327,14 +327,14 @@ TEST(Config, KeysMatchLetterForLetter) {
 TEST(Config, UnknownSectionIsNamedOnceWithTheNearestOne) {
   EXPECT_EQ(config_error("\n[queu]\nmax_tasks = 5\ncolour = 1\n"),
             "sg.toml:2: [queu] is not a known section; did you mean [queue]? "
-            "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, "
+            "Known sections: executor, queue, memory, gate, limits, emulator, mps, cuda, op_table, "
             "overflow, metrics");
   EXPECT_EQ(config_error("[gate.grph]\nlimit = 5\n"),
             "sg.toml:1: [gate.grph] is not a known section; did you mean [gate.graph]? "
             "Known keys of [gate]: raw, kernel, graph, exclusive");
   EXPECT_EQ(config_error("[[logging]]\nlevel = 5\n"),
             "sg.toml:1: [logging] is not a known section. "
-            "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, "
+            "Known sections: executor, queue, memory, gate, limits, emulator, mps, cuda, op_table, "
             "overflow, metrics");
 }
 
