@@ -66,7 +66,7 @@ TEST(MemoryBudget, TasksNeverReserveMoreThanTheBudgetTogether) {
   for (std::size_t t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       std::vector<Future<void>> futures;
-      for (std::size_t i = 0; i < 2'000; ++i) {
+      for (std::size_t i = 0; i < 500; ++i) {
         const std::size_t bytes = 1 + (i * 7 + t * 31) % 60;
         if (i % 2 == 0) {
           futures.push_back(executor.submit(needing(bytes), [&, bytes] { work(bytes); }));
