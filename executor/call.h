@@ -38,6 +38,7 @@ struct CallOptions {
   std::stop_token stop{};
   std::optional<std::size_t> cost_bytes{};  ///< Nothing: the bytes of the tensors in the arguments.
   std::string_view name{};
+  std::optional<TraceContext> trace{};
   Place place = Place::kAnywhere;
   Repeat repeat = Repeat::kByOperation;
 };

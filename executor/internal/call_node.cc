@@ -46,7 +46,8 @@ TaskOptions task_options(const CallOptions& options, const Call& call) {
           .deadline = options.deadline,
           .stop = options.stop,
           .cost_bytes = options.cost_bytes ? *options.cost_bytes : tensor_bytes(call.arguments),
-          .name = options.name};
+          .name = options.name,
+          .trace = options.trace};
 }
 
 void Executor::register_module(std::string name, const std::filesystem::path& file) {
