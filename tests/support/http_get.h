@@ -118,8 +118,8 @@ inline HttpReply http_get(const std::string& url,
   const std::string authority(url.substr(7, url.find('/', 7) - 7));
   Connection connection(
       family, static_cast<std::uint16_t>(std::stoi(std::string(rest.substr(0, slash)))), timeout);
-  connection.send("GET " + std::string(rest.substr(slash)) +
-                  " HTTP/1.1\r\nHost: " + authority + "\r\nConnection: close\r\n\r\n");
+  connection.send("GET " + std::string(rest.substr(slash)) + " HTTP/1.1\r\nHost: " + authority +
+                  "\r\nConnection: close\r\n\r\n");
   const std::string reply = connection.receive_all();
 
   const std::size_t head = reply.find("\r\n\r\n");
