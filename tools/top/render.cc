@@ -2,20 +2,15 @@
 #include "top/render.h"
 
 #include <cmath>
-#include <cstdio>
 #include <string_view>
+#include <utility>
+
+#include "format.h"
 
 namespace streamgate::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-template <typename... Values>
-std::string format(const char* pattern, Values... values) {
-  char line[256];
-  std::snprintf(line, sizeof line, pattern, values...);
-  return line;
-}
 
 /// Null where there is nothing of that name.
 const Json& at(const Json& json, const char* key) {
