@@ -40,6 +40,7 @@ struct CallOptions {
   /// Nothing: none, or what was learned of the operation where memory.learn_calls says so.
   std::optional<std::size_t> memory_bytes{};
   std::string_view name{};
+  std::optional<TraceContext> trace{};
   Place place = Place::kAnywhere;
   Repeat repeat = Repeat::kByOperation;
 };

@@ -81,9 +81,11 @@ void Classifier::note_unknown(std::string_view operation) const noexcept {
       if (logged_.size() >= kMaxLogged || logged_.contains(operation)) return;
       logged_.emplace(operation);
     }
-    log_line("no op table knows " + std::string(operation) + " on " + backend_ +
-             "; it is taken as kernel and graph, the most restrictive. Remedy: a row for it in "
-             "the file of op_table.file");
+    log(LogLevel::kWarning, "unknown_operation",
+        "no op table knows " + std::string(operation) + " on " + backend_ +
+            "; it is taken as kernel and graph, the most restrictive. Remedy: a row for it in "
+            "the file of op_table.file",
+        {{"operation", operation}, {"backend", backend_}});
   } catch (const std::exception&) {
     // No memory for the name. It is counted, and the next one may be named.
   }

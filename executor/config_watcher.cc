@@ -84,20 +84,26 @@ class ConfigWatcher::Watch {
     if (!report.error.empty()) {
       if (report.error == said_error_) return;
       said_error_ = report.error;
-      log_line(file + " is not taken over, and nothing changes:");
+      std::string text = file + " is not taken over, and nothing changes:";
       std::istringstream lines(report.error);
-      for (std::string line; std::getline(lines, line);) log_line("  " + line);
+      for (std::string line; std::getline(lines, line);) text += "\n  " + line;
+      log_each(LogLevel::kError, "reload_failed", text, {{"file", file}, {"error", report.error}});
       return;
     }
     if (!report.changed.empty()) {
-      log_line(file + " was reloaded; changed: " + joined(report.changed));
+      const std::string keys = joined(report.changed);
+      log_each(LogLevel::kInfo, "reloaded", file + " was reloaded; changed: " + keys,
+               {{"file", file}, {"changed", keys}});
     } else if (!said_error_.empty()) {
-      log_line(file + " was reloaded, and is as it should be again");
+      log_each(LogLevel::kInfo, "reloaded", file + " was reloaded, and is as it should be again",
+               {{"file", file}});
     }
     said_error_.clear();
     if (report.for_restart != said_for_restart_ && !report.for_restart.empty()) {
-      log_line(file + ": these take effect only on a restart, and are left until then: " +
-               joined(report.for_restart));
+      const std::string keys = joined(report.for_restart);
+      log_each(LogLevel::kWarning, "restart_needed",
+               file + ": these take effect only on a restart, and are left until then: " + keys,
+               {{"file", file}, {"keys", keys}});
     }
     said_for_restart_ = report.for_restart;
   }

@@ -122,7 +122,8 @@ std::unique_ptr<Core> make_core(ExecutorOptions options) {
   auto core = std::make_unique<Core>(std::move(config), std::move(options.backend), gate,
                                      std::move(measured), std::move(classifier),
                                      std::move(options.limit_policy));
-  if (!said.empty()) log_line(said);
+  core->observe_with(options.observer, options.observed);
+  if (!said.empty()) log_each(LogLevel::kWarning, "limits_not_used", said);
   open_overflow(*core);
   return core;
 }
@@ -171,10 +172,14 @@ Executor::~Executor() {
   const auto patience = core_->config().executor.drain_timeout;
   DrainReport report = core_->drain(Drain::kCancelQueued, Clock::now() + patience);
   if (report.drained) return;
-  log_line("an executor is being destroyed while " + std::to_string(report.running) +
-           " of its tasks still run after " + std::to_string(patience.count()) +
-           " ms; waiting on. Remedy: end them (TaskContext::cancel_requested), or drain() before "
-           "the destructor");
+  const std::string running = std::to_string(report.running);
+  log_each(
+      LogLevel::kWarning, "destroyed_while_running",
+      "an executor is being destroyed while " + running + " of its tasks still run after " +
+          std::to_string(patience.count()) +
+          " ms; waiting on. Remedy: end them (TaskContext::cancel_requested), or drain() before "
+          "the destructor",
+      {{"running", running}});
   report = core_->drain(Drain::kCancelAll, Clock::time_point::max());
 }
 

@@ -13,6 +13,7 @@
 #include <streamgate/executor/parker.h>
 #include <streamgate/executor/snapshot.h>
 #include <streamgate/executor/task.h>
+#include <streamgate/executor/trace.h>
 #include <streamgate/policies/config.h>
 #include <streamgate/policies/limit_policy.h>
 
@@ -52,6 +53,9 @@ struct ExecutorOptions {
   std::function<std::unique_ptr<policies::LimitPolicy>(policies::OpClass,
                                                        const policies::LimitPolicyOptions&)>
       limit_policy{};
+  /// Is told of tasks that have ended; null: nobody. Borrowed, see trace.h.
+  TaskObserver* observer = nullptr;
+  Observed observed = Observed::kTraced;
 };
 
 /// A task given to Executor::run, as far as it does not depend on the callable. Not for users.
@@ -99,8 +103,8 @@ class SubmittedTask final : public StateOf<T>, public TaskNode {
         callable_(std::in_place, std::forward<G>(callable)) {}
 
   Outcome invoke(TaskContext& context) noexcept override {
-    // What the callable owns ends with the task, in publish: not here, as the device may not be done
-    // with the tensors in it, nor with the last future.
+    // What the callable owns ends with the task, in publish: not here, as the device may not be
+    // done with the tensors in it, nor with the last future.
     return this->keep([&]() -> decltype(auto) { return call(*callable_, context); });
   }
   void fail(std::exception_ptr error) noexcept override { this->keep_error(std::move(error)); }

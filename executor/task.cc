@@ -18,7 +18,7 @@ bool TaskNode::claim_by_stop() noexcept {
   // for this callback first, unless it found kRunning.
   stop_call_.store(StopCall::kRunning, std::memory_order_relaxed);
   const bool claimed = claim(Phase::kInbox);
-  if (claimed) Waiter::tell(publish(Outcome::kCancelled));
+  if (claimed) Waiter::tell(observe_and_publish(Outcome::kCancelled));
   if (stop_call_.exchange(StopCall::kIdle, std::memory_order_acq_rel) == StopCall::kLetGo) {
     release_by_executor();
     return true;
@@ -27,10 +27,28 @@ bool TaskNode::claim_by_stop() noexcept {
 }
 
 void TaskNode::let_go() noexcept {
-  if (stop_call_.exchange(StopCall::kLetGo, std::memory_order_acq_rel) == StopCall::kRunning) return;
+  if (stop_call_.exchange(StopCall::kLetGo, std::memory_order_acq_rel) == StopCall::kRunning)
+    return;
   // Brief: a callback that comes now finds nothing to claim.
   unwatch();
   release_by_executor();
+}
+
+void TaskNode::tell_observer(Outcome result) noexcept {
+  const bool settled = completed != Clock::time_point{};
+  observer->on_task_end({.trace = trace,
+                         .name = name,
+                         .classes = classes,
+                         .priority = priority,
+                         .outcome = result,
+                         .in_worker = in_worker,
+                         .stream = stream,
+                         .submitted = submitted,
+                         .admitted = admitted,
+                         // A task may expire in the hands of who was to run it.
+                         .started = result == Outcome::kExpired ? Clock::time_point{} : started,
+                         .encoded = encoded,
+                         .completed = settled ? completed : Clock::now()});
 }
 
 void TaskNode::watch(const std::stop_token& stop) {

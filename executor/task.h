@@ -7,6 +7,7 @@
 
 #include <streamgate/executor/backends/backend.h>
 #include <streamgate/executor/outcome.h>
+#include <streamgate/executor/trace.h>
 #include <streamgate/policies/op_class.h>
 
 #include <atomic>
@@ -58,6 +59,8 @@ struct TaskOptions {
   LearnedMemory* learn_memory = nullptr;
   /// For logs and traces. The text must outlive the task; a literal does.
   std::string_view name{};
+  /// Whose work this is part of; for the executor's observer (trace.h).
+  std::optional<TraceContext> trace{};
 };
 
 /// Thrown by TaskContext::throw_if_cancelled: the task ends as kCancelled.
@@ -84,6 +87,8 @@ class TaskContext {
   [[nodiscard]] StreamIndex stream() const noexcept { return stream_; }
   [[nodiscard]] Clock::time_point deadline() const noexcept;
   [[nodiscard]] std::string_view name() const noexcept;
+  /// As in TaskOptions: for the requests that the task makes.
+  [[nodiscard]] const std::optional<TraceContext>& trace() const noexcept;
   /// Whether Future::cancel, the stop_token or a drain has asked the task to leave.
   [[nodiscard]] bool cancel_requested() const noexcept;
   /// Throws Cancelled if so.
@@ -127,6 +132,7 @@ class TaskNode : public QueueLinks, public StreamDone {
         deadline(options.deadline),
         cost_bytes(options.cost_bytes),
         name(options.name),
+        trace(options.trace),
         learn(options.op_class ? nullptr : options.learn),
         learn_memory(options.learn_memory),
         memory_bytes(options.memory_bytes),
@@ -145,6 +151,19 @@ class TaskNode : public QueueLinks, public StreamDone {
   /// Publishes the outcome; before that it destroys the callable.
   /// The node may be gone when this returns. Returns whom the caller is to tell of it, or null.
   [[nodiscard]] virtual Waiter* publish(Outcome outcome) noexcept = 0;
+  /// The same for a task of Door::kSubmit that may be observed: its observer is told before. A task
+  /// of Door::kRun is told of by its caller.
+  [[nodiscard]] Waiter* observe_and_publish(Outcome result) noexcept {
+    if (observer != nullptr && door == Door::kSubmit) [[unlikely]]
+      tell_observer(result);
+    return publish(result);
+  }
+  void tell_observer(Outcome result) noexcept;
+  /// For the times that only an observer asks for.
+  void stamp(Clock::time_point& time) const noexcept {
+    if (observer != nullptr) [[unlikely]]
+      time = Clock::now();
+  }
   /// The part of a call that another process could run; null where there is none.
   [[nodiscard]] virtual PortableCall* portable() noexcept { return nullptr; }
   [[nodiscard]] virtual const PortableCall* portable() const noexcept { return nullptr; }
@@ -162,8 +181,8 @@ class TaskNode : public QueueLinks, public StreamDone {
   void watch(const std::stop_token& stop);
   /// Afterwards no callback runs or will run. Blocks while one does.
   void unwatch() noexcept { stop_callback_.reset(); }
-  /// Ends the executor's share in a task of Door::kSubmit that was cancelled in the inbox. Where the
-  /// stop_token's callback cancelled it and is still running, perhaps in a continuation of the
+  /// Ends the executor's share in a task of Door::kSubmit that was cancelled in the inbox. Where
+  /// the stop_token's callback cancelled it and is still running, perhaps in a continuation of the
   /// user's, that thread ends the share when it is done: nobody waits for user code here.
   void let_go() noexcept;
 
@@ -174,17 +193,23 @@ class TaskNode : public QueueLinks, public StreamDone {
   std::size_t cost_bytes;
   std::uint64_t sequence = 0;  ///< Arrival, given under the queue's lock.
   std::string_view name;
+  std::optional<TraceContext> trace;
+  TaskObserver* observer = nullptr;  ///< Null, and the next three unused, unless it is observed.
+  Clock::time_point admitted{};
+  Clock::time_point encoded{};
+  Clock::time_point completed{};
   LearnedClass* learn;            ///< Null for a task whose class was said.
   LearnedMemory* learn_memory;    ///< Null for a task that learns nothing of memory.
   std::size_t memory_bytes;       ///< As the task said.
   std::size_t reserved_bytes = 0;  ///< Of the memory budget, from admission on.
   TaskNode* waits_for = nullptr;  ///< Nested waits; belongs to Core's lock for them.
-  Waiter* to_tell = nullptr;      ///< Of a call that came back, until a worker of the arena told it.
-  StreamIndex stream = 0;         ///< Valid from admission on.
+  Waiter* to_tell = nullptr;  ///< Of a call that came back, until a worker of the arena told it.
+  StreamIndex stream = 0;     ///< Valid from admission on.
   Outcome outcome = Outcome::kOk;
   policies::OpClassSet classes;
   Priority priority;
   Door door;
+  bool in_worker = false;       ///< It was sent to a worker and did not come back to run here.
   bool by_constructor = false;  ///< Door::kRun on the thread that constructed the executor.
   bool needs_memory;            ///< Of the memory budget; most tasks do not.
   bool measures_memory = false;      ///< Of this run, what it holds is measured.
@@ -211,6 +236,9 @@ class TaskNode : public QueueLinks, public StreamDone {
 
 inline Clock::time_point TaskContext::deadline() const noexcept { return node_.deadline; }
 inline std::string_view TaskContext::name() const noexcept { return node_.name; }
+inline const std::optional<TraceContext>& TaskContext::trace() const noexcept {
+  return node_.trace;
+}
 inline bool TaskContext::cancel_requested() const noexcept {
   // Relaxed: a hint to leave; it publishes nothing.
   return node_.cancel_requested.load(std::memory_order_relaxed) ||

@@ -7,6 +7,7 @@
 #include <streamgate/executor/executor.h>
 #include <streamgate/executor/learned_class.h>
 #include <streamgate/executor/learned_memory.h>
+#include <streamgate/executor/log.h>
 #include <streamgate/executor/operation.h>
 #include <streamgate/executor/serve.h>
 
@@ -24,7 +25,11 @@ using executor::ExecutorOptions;
 using executor::Future;
 using executor::LearnedClass;
 using executor::LearnedMemory;
+using executor::LogLevel;
+using executor::LogRecord;
+using executor::LogSink;
 using executor::NestedWaitError;
+using executor::Observed;
 using executor::Operation;
 using executor::OperationError;
 using executor::Outcome;
@@ -35,9 +40,14 @@ using executor::ReloadReport;
 using executor::Repeat;
 using executor::Result;
 using executor::serve_as_worker;
+using executor::set_log_level;
+using executor::set_log_sink;
 using executor::Snapshot;
 using executor::TaskContext;
+using executor::TaskObserver;
 using executor::TaskOptions;
+using executor::TaskRecord;
+using executor::TraceContext;
 using policies::Config;
 using policies::ConfigError;
 using policies::load_config;

@@ -157,16 +157,24 @@ std::optional<executor::Snapshot> Collector::read(Source& source) const {
   return snapshot;
 }
 
-std::vector<prometheus::MetricFamily> Collector::Collect() const {
+std::vector<Collector::Seen> Collector::read_all() const {
   std::vector<std::shared_ptr<Source>> sources;
   {
     const std::lock_guard lock(mutex_);
     sources = sources_;
   }
-  std::vector<std::optional<executor::Snapshot>> snapshots;
-  snapshots.reserve(sources.size());
-  for (const auto& source : sources) snapshots.push_back(read(*source));
+  std::vector<Seen> seen;
+  seen.reserve(sources.size());
+  for (const auto& source : sources) {
+    if (auto snapshot = read(*source)) {
+      seen.push_back({source->name, source->provenance, *std::move(snapshot)});
+    }
+  }
+  return seen;
+}
 
+std::vector<prometheus::MetricFamily> Collector::Collect() const {
+  const std::vector<Seen> executors = read_all();
   std::vector<prometheus::MetricFamily> families;
   families.reserve(metric_table().size());
   for (const Metric& metric : metric_table()) {
@@ -174,10 +182,9 @@ std::vector<prometheus::MetricFamily> Collector::Collect() const {
     family.name = metric.name;
     family.help = metric.help;
     family.type = prometheus_type(metric.type);
-    for (std::size_t i = 0; i < sources.size(); ++i) {
-      if (!snapshots[i]) continue;
-      for (Sample& sample : metric.samples({*snapshots[i], sources[i]->provenance})) {
-        family.metric.push_back(client_metric(metric, sources[i]->name, std::move(sample)));
+    for (const Seen& each : executors) {
+      for (Sample& sample : metric.samples({each.snapshot, each.provenance})) {
+        family.metric.push_back(client_metric(metric, each.name, std::move(sample)));
       }
     }
   }

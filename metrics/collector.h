@@ -64,6 +64,15 @@ class Collector : public prometheus::Collectable {
   /// Every family of the table, in its order.
   [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override;
 
+  /// One executor at one moment.
+  struct Seen {
+    std::string name;
+    executor::Provenance provenance;
+    executor::Snapshot snapshot;
+  };
+  /// One snapshot of each, in the order in which they were added: what Collect and Status read.
+  [[nodiscard]] std::vector<Seen> read_all() const;
+
  private:
   struct Source;
   // The source's snapshot; nothing when it is removed, or throws.

@@ -11,6 +11,7 @@
 #include <prometheus/text_serializer.h>
 #include <streamgate/metrics/collector.h>
 #include <streamgate/metrics/endpoint.h>
+#include <streamgate/metrics/status.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -39,6 +40,7 @@ struct Address {
   sockaddr_storage socket_address;
   socklen_t length;
   bool is_any;
+  bool is_loopback;
 };
 
 template <typename SocketAddress>
@@ -56,14 +58,23 @@ std::optional<Address> parse_address(const std::string& text, std::uint16_t port
   v4.sin_family = AF_INET;
   v4.sin_port = htons(port);
   if (inet_pton(AF_INET, literal.c_str(), &v4.sin_addr) == 1) {
-    return Address{AF_INET, literal, stored(v4), sizeof(v4), v4.sin_addr.s_addr == INADDR_ANY};
+    return Address{AF_INET,
+                   literal,
+                   stored(v4),
+                   sizeof(v4),
+                   v4.sin_addr.s_addr == INADDR_ANY,
+                   (ntohl(v4.sin_addr.s_addr) >> 24) == 127};
   }
   sockaddr_in6 v6{};
   v6.sin6_family = AF_INET6;
   v6.sin6_port = htons(port);
   if (inet_pton(AF_INET6, literal.c_str(), &v6.sin6_addr) == 1) {
-    return Address{AF_INET6, "[" + literal + "]", stored(v6), sizeof(v6),
-                   IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr) != 0};
+    return Address{AF_INET6,
+                   "[" + literal + "]",
+                   stored(v6),
+                   sizeof(v6),
+                   IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr) != 0,
+                   IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr) != 0};
   }
   return std::nullopt;
 }
@@ -105,6 +116,34 @@ std::string remedy_for(int error) {
 void set_listener_options(socket_t listener) {
   const int on = 1;
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+}
+
+bool shows_status(policies::ShowStatus wanted, const Address& address) {
+  return wanted == policies::ShowStatus::kAlways ||
+         (wanted == policies::ShowStatus::kLoopback && address.is_loopback);
+}
+
+/// Whether a request names this machine's loopback as it is written in an address bar. A page from
+/// elsewhere may have its own name lead to 127.0.0.1, and read in a browser what is served there.
+bool names_loopback(const httplib::Request& request) {
+  std::string host = request.get_header_value("Host");
+  const std::size_t colon = host.rfind(':');
+  if (colon != host.npos && host.find(']', colon) == host.npos) host.resize(colon);
+  if (host == "localhost" || host == "[::1]") return true;
+  in_addr v4{};
+  return inet_pton(AF_INET, host.c_str(), &v4) == 1;
+}
+
+/// The page runs its own script and asks for its own numbers, and nothing else; no other page may
+/// frame it.
+void set_status_headers(httplib::Response& response) {
+  response.set_header("Content-Security-Policy",
+                      "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+                      "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+                      "frame-ancestors 'none'");
+  response.set_header("X-Content-Type-Options", "nosniff");
+  response.set_header("Referrer-Policy", "no-referrer");
+  response.set_header("Cache-Control", "no-store");
 }
 
 /// For an error's text, which would end at a NUL.
@@ -181,6 +220,8 @@ class Endpoint::Server {
                            "text/plain; version=0.0.4; charset=utf-8");
     });
 
+    if (shows_status(config.status, *address)) serve_status(config.status);
+
     const std::string host = bare(address->text);
     int port = config.port;
     if (port == 0) {
@@ -199,6 +240,7 @@ class Endpoint::Server {
     const std::string any = address->family == AF_INET ? "127.0.0.1" : "[::1]";
     url_ = "http://" + (address->is_any ? any : address->text) + ":" + std::to_string(port_) +
            "/metrics";
+    if (status_) status_url_ = url_.substr(0, url_.size() - std::strlen("metrics"));
     thread_ = std::thread([this] {
       server_.listen_after_bind();
       ended_ = true;
@@ -218,6 +260,7 @@ class Endpoint::Server {
   [[nodiscard]] Page& page() noexcept { return page_; }
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
   [[nodiscard]] const std::string& url() const noexcept { return url_; }
+  [[nodiscard]] const std::string& status_url() const noexcept { return status_url_; }
 
  private:
   // The patience is for one read: clients that send byte by byte can hold as many threads as they
@@ -226,14 +269,37 @@ class Endpoint::Server {
   static constexpr std::chrono::seconds kPatience{2};
   static constexpr std::size_t kLongestRequestBody = 1024;
 
+  void serve_status(policies::ShowStatus shown) {
+    status_.emplace(page_.executors());
+    const auto serve = [this, shown](const char* path, const char* type, auto text) {
+      server_.Get(path, [shown, type, text](const httplib::Request& request,
+                                            httplib::Response& response) {
+        set_status_headers(response);
+        if (shown == policies::ShowStatus::kLoopback && !names_loopback(request)) {
+          response.status = 403;
+          response.set_content(
+              "The status is for this machine: ask for it by 127.0.0.1, [::1] or localhost, or set "
+              "metrics.status to \"always\".\n",
+              "text/plain; charset=utf-8");
+          return;
+        }
+        response.set_content(text(), type);
+      });
+    };
+    serve("/", "text/html; charset=utf-8", [] { return std::string(Status::page()); });
+    serve("/status.json", "application/json", [this] { return status_->json(); });
+  }
+
   /// Without the brackets of an IPv6 literal.
   static std::string bare(const std::string& text) {
     return text.front() == '[' ? text.substr(1, text.size() - 2) : text;
   }
 
   Page page_;
+  std::optional<Status> status_;  // Nothing where it is not served.
   std::uint16_t port_ = 0;
   std::string url_;
+  std::string status_url_;
   httplib::Server server_;
   std::atomic<bool> ended_{false};
   std::thread thread_;
@@ -260,5 +326,6 @@ void Endpoint::add(std::weak_ptr<prometheus::Collectable> collectable) {
 
 std::uint16_t Endpoint::port() const noexcept { return server_->port(); }
 const std::string& Endpoint::url() const noexcept { return server_->url(); }
+const std::string& Endpoint::status_url() const noexcept { return server_->status_url(); }
 
 }  // namespace streamgate::metrics

@@ -25,14 +25,17 @@ class Executor;
 namespace streamgate::metrics {
 
 /// Serves the metrics of executors, and of the service itself, at http://address:port/metrics, by
-/// default on 127.0.0.1 at a free port. A config with metrics disabled makes an endpoint that takes
-/// everything and serves nothing, so that a service need not ask.
+/// default on 127.0.0.1 at a free port; beside them the executors' status, as a page at / and as
+/// JSON at /status.json, where the config's metrics.status allows that: by default on loopback
+/// only. A config with metrics disabled makes an endpoint that takes everything and serves nothing,
+/// so that a service need not ask.
 ///
 /// Thread-safety: thread-safe.
 /// Ownership: owns the HTTP server and its threads. Borrows the executors: each must outlive
 /// the endpoint or be removed first. Declared after the executor, the endpoint ends before it.
 /// Blocking: the constructor binds the port; remove waits for a scrape that is reading that
 /// executor; the destructor waits for scrapes in progress, some seconds if a client has stalled.
+/// With the status, a thread of its own takes four snapshots a second.
 /// Failure: the constructor throws std::runtime_error that names address, port and remedy when it
 /// cannot serve there. add throws as Collector::add. No scrape throws.
 /// The server ignores SIGPIPE for the whole process, as cpp-httplib does.
@@ -64,6 +67,8 @@ class Endpoint {
   [[nodiscard]] std::uint16_t port() const noexcept;
   /// Where this machine reaches the metrics; empty when they are disabled.
   [[nodiscard]] const std::string& url() const noexcept;
+  /// Where it reaches the status page; empty when that is not served.
+  [[nodiscard]] const std::string& status_url() const noexcept;
 
  private:
   class Server;

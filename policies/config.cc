@@ -120,6 +120,12 @@ std::string_view to_string(ReloadClass reload_class) noexcept {
   return "restart";
 }
 
+std::string_view to_string(ShowStatus status) noexcept {
+  return status == ShowStatus::kLoopback ? "loopback"
+         : status == ShowStatus::kAlways ? "always"
+                                         : "never";
+}
+
 std::string_view to_string(WhenFull when_full) noexcept {
   return when_full == WhenFull::kReject ? "reject" : "shed_lowest";
 }

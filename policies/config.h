@@ -26,6 +26,13 @@ enum class WhenFull : std::uint8_t {
   kShedLowest  ///< A queued task of lower priority is rejected in its place, if there is one.
 };
 
+/// Where the page and the JSON that show an executor's state are served, beside its metrics.
+enum class ShowStatus : std::uint8_t {
+  kLoopback,  ///< Where metrics.address is one that only this machine reaches.
+  kAlways,
+  kNever
+};
+
 /// One class's gate. `0` means "the executor decides": see the table of keys.
 struct GateConfig {
   std::string policy = "knee";
@@ -126,6 +133,7 @@ struct Config {
     bool enabled = true;
     std::string address = "127.0.0.1";
     std::uint16_t port = 0;  ///< 0: any free port, reported.
+    ShowStatus status = ShowStatus::kLoopback;
 
     bool operator==(const Metrics&) const = default;
   } metrics;
@@ -145,6 +153,9 @@ enum class ReloadClass : std::uint8_t {
 
 /// "reject" or "shed_lowest": the word in the config.
 [[nodiscard]] std::string_view to_string(WhenFull when_full) noexcept;
+
+/// "loopback", "always" or "never": the word in the config.
+[[nodiscard]] std::string_view to_string(ShowStatus status) noexcept;
 
 /// One row of the table of keys: the single source of `--print-config`, the docs and the checks.
 struct ConfigKey {

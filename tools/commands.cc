@@ -11,6 +11,9 @@ void add_commands(CLI::App& app, Action& chosen) {
   add_probe_trial(app, chosen);
   add_simulate(app, chosen);
   add_bench(app, chosen);
+#if STREAMGATE_WITH_METRICS
+  add_top(app, chosen);
+#endif
 #if defined(__linux__)
   add_worker(app, chosen);
 #endif

@@ -25,6 +25,8 @@ void add_doctor(CLI::App& app, Action& chosen);
 void add_probe(CLI::App& app, Action& chosen);
 void add_probe_trial(CLI::App& app, Action& chosen);
 void add_simulate(CLI::App& app, Action& chosen);
+/// Only in builds with metrics, whose HTTP library it asks with.
+void add_top(CLI::App& app, Action& chosen);
 /// Linux only, as workers are.
 void add_worker(CLI::App& app, Action& chosen);
 

@@ -118,7 +118,8 @@ int run(const Options& options) {
   metrics.add("inference", executor);
   metrics.add(service.metrics());
   HttpServer server(config.http, service.handlers());
-  std::cout << "serving " << server.url() << "/v2/models\nmetrics " << metrics.url() << std::endl;
+  std::cout << "serving " << server.url() << "/v2/models\nmetrics " << metrics.url()
+            << "\nstatus " << metrics.status_url() << std::endl;
 
   wait_for_end(signals, watcher ? &*watcher : nullptr);
   std::cout << "draining" << std::endl;

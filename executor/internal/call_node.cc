@@ -51,7 +51,8 @@ TaskOptions task_options(const CallOptions& options, const Call& call, const Cor
           .cost_bytes = options.cost_bytes ? *options.cost_bytes : tensor_bytes(call.arguments),
           .memory_bytes = options.memory_bytes.value_or(0),
           .learn_memory = learns ? &call.operation.target().memory() : nullptr,
-          .name = options.name};
+          .name = options.name,
+          .trace = options.trace};
 }
 
 void Executor::register_module(std::string name, const std::filesystem::path& file) {

@@ -94,6 +94,10 @@ Core::~Core() {
 // ---- the two doors ----
 
 std::optional<Outcome> Core::turn_away(TaskNode& node, const std::stop_token& stop) noexcept {
+  if (observer_ != nullptr && (observe_all_ || node.trace)) {
+    node.observer = observer_;
+    node.submitted = Clock::now();
+  }
   if (gate_.closed()) return Outcome::kShutdown;
   if (stop.stop_requested()) return Outcome::kCancelled;
   node.submitted = Clock::now();
@@ -130,6 +134,14 @@ void Core::submit(TaskNode& node, const std::stop_token& stop) noexcept {
 
 Outcome Core::run(CallerNode& node, const std::stop_token& stop) {
   const Visitors::Visit visit(visitors_, came());
+  const Outcome outcome = run_or_refuse(node, stop);
+  // By its caller, whoever ended it: the node is the caller's own.
+  if (node.observer != nullptr) [[unlikely]]
+    node.tell_observer(outcome);
+  return outcome;
+}
+
+Outcome Core::run_or_refuse(CallerNode& node, const std::stop_token& stop) {
   if (const std::optional<Outcome> refused = turn_away(node, stop)) {
     recorder_.ended_waiting(node.classes.lane(), *refused);
     return *refused;
@@ -230,6 +242,7 @@ bool Core::try_admit_caller(CallerNode& node) noexcept {
     return false;
   }
   node.stream = *lease;
+  node.stamp(node.admitted);
   node.phase.store(TaskNode::Phase::kClaimed, std::memory_order_relaxed);
   return true;
 }
@@ -365,6 +378,7 @@ TaskNode* Core::take_over(const TaskNode& ended) noexcept {
     return nullptr;
   }
   next->stream = ended.stream;
+  next->stamp(next->admitted);
   return next;
 }
 
@@ -443,6 +457,7 @@ Core::Admitted Core::admit(Taker taker, const TaskNode* ended) noexcept {
         continue;
       }
       if (node->needs_memory && passed != nullptr) memory_.overtaken(*passed);
+      node->stamp(node->admitted);
       if (for_worker) {
         admitted.node = node;
         if (++workers_with_task_ == arena_->threads()) doors = AdmissionQueue::Doors::kRunOnly;
@@ -530,6 +545,8 @@ void Core::step_aside(TaskNode* next) noexcept {
 
 Progress Core::execute(TaskNode& node, Backend::Thread thread, Clock::time_point now) noexcept {
   node.started = now;
+  // That is the end of its predecessor, or its own submission, to spare a look at the clock.
+  node.stamp(node.started);
   if (node.deadline <= now) {
     node.outcome = Outcome::kExpired;
     return Progress::kDone;
@@ -548,6 +565,7 @@ Progress Core::execute(TaskNode& node, Backend::Thread thread, Clock::time_point
     return Progress::kDone;  // There is no stream to ask.
   }
   node.outcome = invoke(node, thread);
+  node.stamp(node.encoded);
   return backend_->notify_when_done(node.stream, node);
 }
 
@@ -604,6 +622,7 @@ Clock::time_point Core::settle(TaskNode& node) noexcept {
       overflow_->ran_here(node, now, run, gate_.would_refuse(node.classes) != Gate::Refusal::kNone);
     }
   }
+  node.completed = now;
   node.unwatch();
   node.phase.store(TaskNode::Phase::kEnded, std::memory_order_release);
   return now;
@@ -612,7 +631,7 @@ Clock::time_point Core::settle(TaskNode& node) noexcept {
 Waiter* Core::publish_untold(TaskNode& node) noexcept {
   // A caller's node is gone once it is published.
   const bool submitted = node.door == TaskNode::Door::kSubmit;
-  Waiter* const waiter = node.publish(node.outcome);
+  Waiter* const waiter = node.observe_and_publish(node.outcome);
   // The waiter has a share of its own.
   if (submitted) node.release_by_executor();
   return waiter;
@@ -654,14 +673,17 @@ Outcome Core::run_nested(TaskNode& node, TaskNode& outer) noexcept {
   node.stream = outer.stream;
   node.phase.store(TaskNode::Phase::kRunning, std::memory_order_release);
   node.started = Clock::now();
+  node.admitted = node.started;  // Under the outer task's permit, and on its stream.
   TaskContext context(node, node.stream, cancel_all_);
   running_task = &node;
   node.outcome = call(node, context);
   running_task = &outer;
+  node.stamp(node.encoded);
   static_cast<void>(backend_->synchronize(node.stream, kNever));
   judge(node);
+  node.completed = Clock::now();
   recorder_.ran(node.stream, node.classes.lane(), node.outcome, node.started - node.submitted,
-                Clock::now() - node.started);
+                node.completed - node.started);
   end_nested_wait(outer);
   node.unwatch();
   node.phase.store(TaskNode::Phase::kEnded, std::memory_order_release);

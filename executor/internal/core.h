@@ -114,6 +114,12 @@ class Core final : public WorkSource, private OverflowHome {
   /// ended. Throws NestedWaitError.
   [[nodiscard]] Outcome run(CallerNode& node, const std::stop_token& stop);
 
+  /// Once, before the first task. Null: none.
+  void observe_with(TaskObserver* observer, Observed which) noexcept {
+    observer_ = observer;
+    observe_all_ = which == Observed::kAll;
+  }
+
   /// Future's waits, on a thread that is running `current`: makes `target` progress by running it
   /// here, or returns false where it runs elsewhere and waiting for it is safe. Throws
   /// NestedWaitError where it is not. After false, end_nested_wait must follow the wait.
@@ -168,6 +174,7 @@ class Core final : public WorkSource, private OverflowHome {
   void end_all(NodeChain& chain, Outcome outcome) noexcept;
   void discard(NodeChain& chain) noexcept;
 
+  [[nodiscard]] Outcome run_or_refuse(CallerNode& node, const std::stop_token& stop);
   [[nodiscard]] std::optional<Outcome> turn_away(TaskNode& node,
                                                  const std::stop_token& stop) noexcept;
   [[nodiscard]] std::optional<Outcome> enqueue(TaskNode& node,
@@ -231,6 +238,8 @@ class Core final : public WorkSource, private OverflowHome {
   const policies::OpClassSet default_class_;
   const bool learns_memory_of_calls_;
   const std::thread::id constructor_;
+  TaskObserver* observer_ = nullptr;
+  bool observe_all_ = false;
   std::atomic<policies::WhenFull> when_full_;
 
   Gate gate_;

@@ -26,7 +26,7 @@ CancelResult Core::cancel(TaskNode& node) noexcept {
   if (node.door == TaskNode::Door::kSubmit) {
     // Needs neither lock nor executor: whoever sorts the inbox lets go of it.
     if (node.claim(TaskNode::Phase::kInbox)) {
-      Waiter::tell(node.publish(Outcome::kCancelled));
+      Waiter::tell(node.observe_and_publish(Outcome::kCancelled));
       return CancelResult::kCancelled;
     }
   } else {

@@ -49,9 +49,10 @@ void Core::came_back(TaskNode& node, Outcome outcome) noexcept {
   recorder_.ended_waiting(node.classes.lane(), outcome);
   node.unwatch();
   node.outcome = outcome;
+  node.in_worker = true;
   node.phase.store(TaskNode::Phase::kEnded, std::memory_order_release);
   const bool submitted = node.door == TaskNode::Door::kSubmit;
-  Waiter* const waiter = node.publish(outcome);
+  Waiter* const waiter = node.observe_and_publish(outcome);
   if (waiter != nullptr && !waiter->brief()) {
     // Code of the user's, which may wait for a call that this very thread is to hear of.
     node.to_tell = waiter;

@@ -146,19 +146,21 @@ void Process::give_back(const Queue& queue) noexcept {
 }
 
 void Process::lose(cudaError_t error) noexcept {
-  const std::lock_guard lock(mutex_);
+  std::string what;
+  std::unique_lock lock(mutex_);
   if (lost()) return;
   try {
-    const std::string what = "the CUDA context of this process is lost: " + words_of(error) +
-                             ". Every task on it fails from now on. Remedy: restart the process; "
-                             "CUDA_LAUNCH_BLOCKING=1 shows which operation it was";
+    what = "the CUDA context of this process is lost: " + words_of(error) +
+           ". Every task on it fails from now on. Remedy: restart the process; "
+           "CUDA_LAUNCH_BLOCKING=1 shows which operation it was";
     loss_ = std::make_exception_ptr(std::runtime_error("streamgate: " + what));
-    log_line(what);
   } catch (...) {
     loss_ = std::current_exception();
   }
   // Release: pairs with lost's acquire.
   lost_.store(true, std::memory_order_release);
+  lock.unlock();
+  log_each(LogLevel::kError, "cuda_context_lost", what);
 }
 
 std::exception_ptr Process::loss() const noexcept { return lost() ? loss_ : nullptr; }

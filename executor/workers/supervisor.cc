@@ -231,7 +231,8 @@ void Supervisor::start_wanted(TimePoint now) noexcept {
     start(now);
     wake();  // One in each turn: a death is to be seen between two starts.
   } catch (const std::exception& error) {
-    log_line("a worker cannot be started: " + std::string(error.what()));
+    log(LogLevel::kError, "worker_start_failed",
+        "a worker cannot be started: " + std::string(error.what()), {{"error", error.what()}});
     const Lock lock(mutex_);
     restart_.failed_to_start(now);
     ++exits_[static_cast<std::size_t>(WorkerExit::kStartFailed)];
@@ -303,7 +304,9 @@ void Supervisor::reap(Worker& worker, TimePoint now) noexcept {
   worker.process.reset();
   worker.channel.close(ChannelEnd::kPeerDied);
   ended_.notify_all();
-  if (is_a_death(end.cause)) log_line(end.evidence);
+  if (is_a_death(end.cause)) {
+    log(LogLevel::kWarning, "worker_died", end.evidence, {{"cause", to_string(end.cause)}});
+  }
 }
 
 void Supervisor::count_end(const Worker& worker, TimePoint now) {

@@ -112,8 +112,8 @@ Way WorkerOverflow::judge(TaskNode& node, const HereNow& here) noexcept {
   workers_.store(load.ready, std::memory_order_relaxed);
   policies::OverflowDecision decision;
   {
-    // A lock, as the pool's above, only on the way of a call that finds its gate full, and so waits or
-    // goes to another process.
+    // A lock, as the pool's above, only on the way of a call that finds its gate full, and so waits
+    // or goes to another process.
     const std::lock_guard lock(policy_mutex_);
     decision = policy_->decide({.now = Clock::now().time_since_epoch(),
                                 .operation = call->traits.operation,
@@ -175,9 +175,12 @@ void WorkerOverflow::ended(PortableCall& call, CallEnd end) noexcept {
           quarantine_.add(call.fingerprint(), call.attempts, call.operation_name(), end.text);
       const std::size_t most = quarantine_after_.load(std::memory_order_relaxed);
       if (most != 0 && killed >= most) {
-        log_line("calls of " + std::string(call.operation_name()) +
-                 " with these arguments are refused from now on, as they have killed " +
-                 std::to_string(killed) + " workers; the last: " + end.text);
+        const std::string count = std::to_string(killed);
+        log(LogLevel::kError, "call_quarantined",
+            "calls of " + std::string(call.operation_name()) +
+                " with these arguments are refused from now on, as they have killed " + count +
+                " workers; the last: " + end.text,
+            {{"operation", call.operation_name()}, {"killed", count}, {"evidence", end.text}});
       }
     } catch (const std::exception&) {
       // No memory to remember it with. The next one will be counted.

@@ -32,6 +32,8 @@ constexpr ReloadClass kRestart = ReloadClass::kRestart;
 constexpr std::int64_t kLongestTarget = 3'600'000'000;  ///< An hour.
 
 constexpr std::array<WhenFull, 2> kAllWhenFull = {WhenFull::kReject, WhenFull::kShedLowest};
+constexpr std::array<ShowStatus, 3> kAllShowStatus = {ShowStatus::kLoopback, ShowStatus::kAlways,
+                                                      ShowStatus::kNever};
 
 Allowed policy_name() { return words({kLimitPolicyNames.begin(), kLimitPolicyNames.end()}); }
 
@@ -39,10 +41,16 @@ Allowed overflow_policy_name() {
   return words({kOverflowPolicyNames.begin(), kOverflowPolicyNames.end()});
 }
 
-Allowed when_full() {
+template <typename Words>
+Allowed words_of(const Words& all) {
   std::vector<std::string_view> names;
-  for (const WhenFull word : kAllWhenFull) names.push_back(to_string(word));
+  for (const auto word : all) names.push_back(to_string(word));
   return words(std::move(names));
+}
+
+template <typename Words>
+auto word_in(const Words& all, const std::string& text) {
+  return *std::find_if(all.begin(), all.end(), [&](auto word) { return to_string(word) == text; });
 }
 
 Allowed path() { return text_up_to(4'096); }
@@ -66,7 +74,7 @@ template <typename Field>
 Value to_value(const Field& field) {
   if constexpr (std::is_same_v<Field, bool> || std::is_same_v<Field, std::string>) {
     return field;
-  } else if constexpr (std::is_same_v<Field, WhenFull>) {
+  } else if constexpr (std::is_enum_v<Field>) {
     return std::string(to_string(field));
   } else if constexpr (std::is_same_v<Field, std::chrono::milliseconds> ||
                        std::is_same_v<Field, std::chrono::microseconds>) {
@@ -81,9 +89,9 @@ Field from_value(const Value& value) {
   if constexpr (std::is_same_v<Field, bool> || std::is_same_v<Field, std::string>) {
     return std::get<Field>(value);
   } else if constexpr (std::is_same_v<Field, WhenFull>) {
-    return *std::find_if(kAllWhenFull.begin(), kAllWhenFull.end(), [&](WhenFull word) {
-      return to_string(word) == std::get<std::string>(value);
-    });
+    return word_in(kAllWhenFull, std::get<std::string>(value));
+  } else if constexpr (std::is_same_v<Field, ShowStatus>) {
+    return word_in(kAllShowStatus, std::get<std::string>(value));
   } else {
     return static_cast<Field>(std::get<std::int64_t>(value));
   }
@@ -208,7 +216,7 @@ std::vector<ConfigRow> make_rows() {
           [](auto& c) -> auto& { return c.queue.max_bytes; },
           "Bytes that the waiting tasks may declare together."),
       row(
-          "queue.when_full", when_full(), "", kLive,
+          "queue.when_full", words_of(kAllWhenFull), "", kLive,
           [](auto& c) -> auto& { return c.queue.when_full; },
           "Whether a full queue rejects the new task, or a waiting one of lower priority."),
       row(
@@ -272,8 +280,7 @@ std::vector<ConfigRow> make_rows() {
       [](auto& c) -> auto& { return c.mps.force_graph_path; },
       "Whether linear encodes a graph on MPS (MPS_FORCE_GRAPH_PATH) and is of class graph."));
   rows.push_back(row(
-      "cuda.device", integer(0, 63), "", kRestart,
-      [](auto& c) -> auto& { return c.cuda.device; },
+      "cuda.device", integer(0, 63), "", kRestart, [](auto& c) -> auto& { return c.cuda.device; },
       "The CUDA device of this executor, as libtorch numbers them."));
   rows.push_back(row(
       "cuda.capture_mode", words({"thread_local", "relaxed"}), "", kRestart,
@@ -294,6 +301,10 @@ std::vector<ConfigRow> make_rows() {
       "metrics.port", integer(0, 65'535), "", kRestart,
       [](auto& c) -> auto& { return c.metrics.port; },
       "The TCP port that metrics are served on; 0 is any free one, reported."));
+  rows.push_back(row(
+      "metrics.status", words_of(kAllShowStatus), "", kRestart,
+      [](auto& c) -> auto& { return c.metrics.status; },
+      "Whether the executor's status is served beside them, as a page at / and as JSON."));
   return rows;
 }
 

@@ -120,6 +120,25 @@ TEST(Allocations, RunNeedsNone) {
             0U);
 }
 
+TEST(Allocations, TracingAddsNone) {
+  struct Count final : TaskObserver {
+    void on_task_end(const TaskRecord&) noexcept override { ++told; }
+    std::atomic<std::uint64_t> told{0};
+  } count;
+  Executor executor(ExecutorOptions{.config = inline_config(2), .observer = &count});
+  warm_up(executor);
+  const auto trace = TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+  ASSERT_TRUE(trace);
+  EXPECT_EQ(allocations_of([&] {
+              for (std::uint64_t i = 0; i < kTasks; ++i) {
+                ASSERT_TRUE(executor.submit({.trace = trace}, [] {}).get());
+                ASSERT_TRUE(executor.run({.trace = trace}, [] {}));
+              }
+            }),
+            kTasks);
+  EXPECT_EQ(count.told, 2 * kTasks);
+}
+
 TEST(Allocations, ACallersTurnInTheQueueNeedsNone) {
   Executor executor(ExecutorOptions{.config = inline_config(1)});
   warm_up(executor);

@@ -205,10 +205,11 @@ TEST(Endpoint, DisabledMetricsAreNotServedAndCostNoCase) {
   EXPECT_EQ(endpoint.url(), "");
 }
 
-TEST(Endpoint, NothingButMetricsIsServed) {
+TEST(Endpoint, NothingButMetricsAndTheStatusIsServed) {
   const Endpoint endpoint;
   const std::string root = "http://127.0.0.1:" + std::to_string(endpoint.port());
-  for (const char* path : {"/", "/index.html", "/metric", "/../../etc/passwd", "/etc/passwd"}) {
+  for (const char* path :
+       {"/index.html", "/status", "/metric", "/../../etc/passwd", "/etc/passwd"}) {
     EXPECT_GE(http_get(root + path).status, 400) << path;
   }
 }

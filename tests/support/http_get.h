@@ -115,10 +115,11 @@ inline HttpReply http_get(const std::string& url,
   }
   const std::size_t slash = rest.find('/');
   if (family == 0 || slash == rest.npos) throw std::runtime_error("not a URL for tests: " + url);
+  const std::string authority(url.substr(7, url.find('/', 7) - 7));
   Connection connection(
       family, static_cast<std::uint16_t>(std::stoi(std::string(rest.substr(0, slash)))), timeout);
-  connection.send("GET " + std::string(rest.substr(slash)) +
-                  " HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+  connection.send("GET " + std::string(rest.substr(slash)) + " HTTP/1.1\r\nHost: " + authority +
+                  "\r\nConnection: close\r\n\r\n");
   const std::string reply = connection.receive_all();
 
   const std::size_t head = reply.find("\r\n\r\n");
