@@ -55,6 +55,9 @@ const std::map<std::string_view, std::string>& other_values() {
       {"queue.max_tasks", "12"},
       {"queue.max_bytes", "4096"},
       {"queue.when_full", "\"shed_lowest\""},
+      {"memory.budget_bytes", "4096"},
+      {"memory.headroom_bytes", "8192"},
+      {"memory.learn_calls", "true"},
       {"gate.raw.policy", "\"aimd\""},
       {"gate.kernel.policy", "\"vegas\""},
       {"gate.graph.policy", "\"gradient2\""},
@@ -204,6 +207,8 @@ TEST(Config, RangesHoldAtBothEnds) {
       {"executor.drain_timeout_ms", {"0", "86400000"}, {"-1", "86400001"}},
       {"queue.max_tasks", {"1", "1000000000"}, {"0", "1000000001"}},
       {"queue.max_bytes", {"1", "1125899906842624"}, {"0", "1125899906842625"}},
+      {"memory.budget_bytes", {"0", "1125899906842624"}, {"-1", "1125899906842625"}},
+      {"memory.headroom_bytes", {"0", "1125899906842624"}, {"-1", "1125899906842625"}},
       {"gate.raw.limit", {"0", "1023"}, {"-1", "1024"}},
       {"gate.raw.ceiling", {"0", "1023"}, {"-1", "1024"}},
       {"gate.kernel.limit", {"0", "1023"}, {"-1", "1024"}},
@@ -590,6 +595,7 @@ TEST(ConfigKeys, ReloadClassesAreAsPromised) {
                       key.name.ends_with(".latency_target_us") ||
                       key.name.ends_with(".queue_delay_us") ||
                       key.name == "executor.drain_timeout_ms" ||
+                      (key.name.starts_with("memory.") && key.name.ends_with("_bytes")) ||
                       key.name == "overflow.attempts" || key.name == "overflow.quarantine_after";
     EXPECT_EQ(key.reload_class, live ? ReloadClass::kLive : ReloadClass::kRestart) << key.name;
   }
