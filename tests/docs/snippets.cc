@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The code of the docs, to the letter, in functions that give it what it takes for granted: compiled
-// so that it stays right. blocks_test.cc checks that every block is here.
+// The code of the docs, to the letter, in functions that give it what it takes for granted:
+// compiled so that it stays right. blocks_test.cc checks that every block is here.
 #include <streamgate/executor.h>
 #include <streamgate/spdlog.h>
 
