@@ -4,14 +4,30 @@
 # pool of threads, under wrk: goodput, latency of what was answered well, memory. On a quiet machine:
 #   examples/inference_server/compare.sh SERVER MODEL.pt [SECONDS]
 # SERVER is build/release/bin/inference_server, MODEL.pt the digits model that ./dev serve has trained.
+# Server and wrk have processors of their own (SERVER_CPUS, LOAD_CPUS; by default the first half and the
+# second), since at twice the capacity wrk works twice as hard, and takes that from a server beside it. A
+# loop of the lowest priority keeps wrk's busy in every phase: where the two are threads of one core, the
+# server would otherwise be faster in those in which wrk has little to do.
 set -eu
 server=$1 model=$(realpath "$2") seconds=${3:-10}
 load=$(dirname -- "$0")/load.lua
 connections=200
 export DIGITS=10
 folder=$(mktemp -d)
-pid=''
-trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null || :; rm -rf "$folder"' EXIT
+pid='' burners=''
+clean_up() {
+  for each in $pid $burners; do kill "$each" 2>/dev/null || :; done
+  rm -rf "$folder"
+}
+trap clean_up EXIT
+processors=$(nproc)
+half=$((processors / 2))
+server_cpus=${SERVER_CPUS:-0-$((half > 0 ? half - 1 : 0))}
+load_cpus=${LOAD_CPUS:-$half-$((processors - 1))}
+for _ in $(seq $((processors - half))); do
+  taskset -c "$load_cpus" nice -n 19 sh -c 'while :; do :; done' &
+  burners="$burners $!"
+done
 
 # start NAME MAX_IN_FLIGHT ARGUMENTS...
 start() {
@@ -32,7 +48,7 @@ END
   shift 2
   : >"$folder/streamgate.toml"
   : >"$folder/out"
-  "$server" --config "$folder/server.toml" "$@" >"$folder/out" &
+  taskset -c "$server_cpus" "$server" --config "$folder/server.toml" "$@" >"$folder/out" &
   pid=$!
   until grep -q '^metrics' "$folder/out"; do kill -0 "$pid"; sleep 0.1; done
   url=$(sed -n 's,^serving \(http://[^/]*\)/.*,\1,p' "$folder/out")
@@ -54,7 +70,7 @@ quantile() {
 # phase TITLE CONNECTIONS PAUSE_MS
 phase() {
   buckets >"$folder/before"
-  PAUSE_MS=$3 wrk -t 1 -c "$2" -d "$seconds" -s "$load" "$url" >"$folder/wrk"
+  PAUSE_MS=$3 taskset -c "$load_cpus" wrk -t 1 -c "$2" -d "$seconds" -s "$load" "$url" >"$folder/wrk"
   buckets >"$folder/after"
   good=$(sed -n 's/^status 200: .*, \(.*\) a second/\1/p' "$folder/wrk")
   others=$(sed -n 's/^status \([1-9][0-9]*\): .*, \(.*\) a second/\1 \2 ;/p' "$folder/wrk" |

@@ -7,6 +7,7 @@
 #include "http_server.h"
 #include "idx_dataset.h"
 #include "model.h"
+#include "request_log.h"
 #include "runner.h"
 #include "server_config.h"
 #include "service.h"
@@ -14,6 +15,8 @@
 #include <streamgate/executor.h>
 #include <streamgate/metrics.h>
 #include <CLI/CLI.hpp>
+
+#include <spdlog/spdlog.h>
 
 #include <signal.h>
 
@@ -44,6 +47,7 @@ struct Options {
   std::optional<std::uint16_t> port;
   std::size_t epochs = 8;
   std::size_t plain_pool = 0;
+  std::string log_level = "info";
 };
 
 /// The digits model of examples/digits, trained where it is not there yet.
@@ -92,6 +96,7 @@ void wait_for_end(const sigset_t& signals, streamgate::ConfigWatcher* watcher) {
 
 int run(const Options& options) {
   const sigset_t signals = blocked_signals();  // Before there is a second thread.
+  RequestLog requests(open_log(options.log_level));
   ServerConfig config =
       options.config.empty() ? digits_config(options) : load_server_config(options.config);
   if (options.port) config.http.port = *options.port;
@@ -101,6 +106,7 @@ int run(const Options& options) {
   if (!config.executor_config.empty()) {
     executor_options.config = streamgate::load_config(config.executor_config);
   }
+  executor_options.observer = &requests;
   const auto metrics_config = executor_options.config.metrics;
   streamgate::Executor executor(std::move(executor_options));
   std::optional<streamgate::ConfigWatcher> watcher;
@@ -118,8 +124,8 @@ int run(const Options& options) {
   metrics.add("inference", executor);
   metrics.add(service.metrics());
   HttpServer server(config.http, service.handlers());
-  std::cout << "serving " << server.url() << "/v2/models\nmetrics " << metrics.url()
-            << "\nstatus " << metrics.status_url() << std::endl;
+  std::cout << "serving " << server.url() << "/v2/models\nmetrics " << metrics.url() << "\nstatus "
+            << metrics.status_url() << std::endl;
 
   wait_for_end(signals, watcher ? &*watcher : nullptr);
   std::cout << "draining" << std::endl;
@@ -145,6 +151,9 @@ std::optional<int> parse(int argc, const char* const* argv, Options& options) {
   app.add_option("--epochs", options.epochs, "of that training")->check(CLI::Range(1, 100));
   app.add_option("--executor-config", options.executor_config,
                  "Streamgate's config; watched, and reloaded when it changes");
+  app.add_option("--log-level", options.log_level,
+                 "trace, debug, info, warning, error, critical or off")
+      ->capture_default_str();
   app.add_option("--port", options.port, "instead of the config's; 0 is any free one");
   app.add_option("--plain-pool", options.plain_pool,
                  "run models on so many plain threads instead, to compare with")
@@ -168,7 +177,10 @@ int main(int argc, char** argv) {
   inference_server::Options options;
   if (const auto code = inference_server::parse(argc, argv, options)) return *code;
   try {
-    return inference_server::run(options);
+    const int code = inference_server::run(options);
+    streamgate::set_log_sink(nullptr);
+    spdlog::shutdown();  // What still waits to be written is.
+    return code;
   } catch (const std::exception& error) {
     std::cerr << "inference_server: " << error.what() << '\n';
     return inference_server::kCannotRun;

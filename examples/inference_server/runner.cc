@@ -28,7 +28,8 @@ class ExecutorRunner final : public Runner {
                                     .priority = options.priority,
                                     .deadline = options.deadline,
                                     .cost_bytes = options.cost_bytes,
-                                    .name = "infer"},
+                                    .name = "infer",
+                                    .trace = options.trace},
                                    [&] { return model.infer(inputs); });
     while (!future.wait_for(kLookEvery)) {
       if (gone()) future.cancel();

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct RunOptions {
   streamgate::Clock::time_point deadline = streamgate::Clock::time_point::max();
   streamgate::Priority priority = streamgate::Priority::kNormal;
   std::size_t cost_bytes = 0;
+  std::optional<streamgate::TraceContext> trace{};
 };
 
 /// How a run ended; `error` is the model's own, of Outcome::kFailed.

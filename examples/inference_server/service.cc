@@ -66,6 +66,12 @@ Wishes wishes_of(const HttpRequest& request) {
   return wishes;
 }
 
+/// As the specification has it, one that is not valid is as none.
+std::optional<streamgate::TraceContext> trace_of(const HttpRequest& request) {
+  const auto header = request.header("traceparent");
+  return header ? streamgate::TraceContext::parse(*header) : std::nullopt;
+}
+
 /// The part of a path up to the next slash; `rest` loses it.
 std::string_view next_part(std::string_view& rest) {
   if (!rest.starts_with('/')) return {};
@@ -260,7 +266,8 @@ HttpReply Service::infer(const HttpRequest& request, const Served& served,
       runner_.run(*served.model, parsed.request->inputs,
                   {.deadline = begin + wishes.timeout.value_or(default_deadline_),
                    .priority = wishes.priority,
-                   .cost_bytes = body.size()},
+                   .cost_bytes = body.size(),
+                   .trace = trace_of(request)},
                   [&] { return request.client_gone(); });
   HttpReply reply = reply_to(result, served, parsed.request->id, parsed.request->outputs);
   if (reply.status == 200) {

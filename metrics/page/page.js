@@ -73,7 +73,8 @@
     for (const part of [0, 0.5, 1]) {
       const y = yOf(most * part, most);
       svg.append(draw('line', {class: 'grid', x1: left, x2: wide - right, y1: y, y2: y}),
-        draw('text', {x: left - 6, y: y + 4, 'text-anchor': 'end'}, plain(most * part)));
+        draw('text', {x: left - 6, y: y + 4, 'text-anchor': 'end'},
+          number(most * part).toLocaleString('en', {notation: 'compact', maximumFractionDigits: 1})));
     }
   };
 
@@ -120,8 +121,9 @@
   // lines: [{name, values, mark, colour, steps, area, dashed}]; the ages say where a point is.
   const timePlot = (parent, key, title, ages, lines, unit = '') => {
     const figure = figureOf(key, parent);
-    const minutes = 5 * 60;
-    const xOf = (age) => wide - right - (wide - left - right) * Math.min(1, number(age) / minutes);
+    // Five minutes, or as many whole ones as there are so far.
+    const minutes = Math.min(5, Math.max(1, Math.ceil(number(ages[0]) / 60)));
+    const xOf = (age) => wide - right - (wide - left - right) * Math.min(1, number(age) / (60 * minutes));
     const most = roundUp(Math.max(...lines.flatMap((line) => line.values.map(number)), 0));
     figure.title.textContent = title;
     figure.count = ages.length;
@@ -132,9 +134,11 @@
       const svg = figure.svg;
       begin(svg);
       axis(svg, most);
-      for (const minute of [4, 3, 2, 1, 0]) {
+      // At the edge there is no room for its word; in the first minute there is nothing but its edges.
+      for (const minute of [4, 3, 2, 1, 0.5, 0].filter((each) => each < minutes &&
+        (each !== 0.5 || minutes === 1))) {
         svg.append(draw('text', {x: xOf(minute * 60), y: high - 6,
-          'text-anchor': minute === 0 ? 'end' : 'middle'}, minute === 0 ? 'now' : `\u2212${minute} min`));
+          'text-anchor': minute === 0 ? 'end' : 'middle'}, minute === 0 ? 'now' : minute < 1 ? '\u221230 s' : `\u2212${minute} min`));
       }
       for (const line of lines) {
         const points = line.values.map((value, i) => [xOf(ages[i]), yOf(value, most)]);
@@ -153,7 +157,7 @@
       const last = figure.cursor ?? ages.length - 1;
       const words = ages.length === 0 ? 'no points yet' : lines.map((line) =>
         `${line.name} ${plain(line.values[last])}${unit}`).join(', ');
-      svg.setAttribute('aria-label', `${title}, the last five minutes. ` +
+      svg.setAttribute('aria-label', `${title}, the last ${minutes === 1 ? 'minute' : minutes + ' minutes'}. ` +
         (ages.length ? `Now: ${words}. ` : 'No points yet. ') + 'Arrow keys move through time.');
       if (figure.cursor !== null && ages.length) {
         const x = xOf(ages[figure.cursor]);

@@ -136,13 +136,46 @@ TEST(Operation, AChangedExecutorConfigTakesEffectAndABrokenOneShows) {
   write_by_rename(server.executor_config(), "[queue]\nmax_tasks = 0\n");
   EXPECT_TRUE(eventually([&] { return metric(server, good) == 0; }));
   EXPECT_EQ(metric(server, max_tasks), 71);
-  EXPECT_NE(server.log().find("streamgate.toml:2: queue.max_tasks"), std::string::npos);
+  EXPECT_TRUE(eventually([&] {
+    return server.log().find("streamgate.toml:2: queue.max_tasks") != std::string::npos &&
+           server.log().find("event=reload_failed") != std::string::npos;
+  }));
   const std::string failed =
       R"(streamgate_config_reloads_total{executor="inference",result="failed"})";
   const double before = metric(server, failed);
   server.signal(SIGHUP);
   EXPECT_TRUE(eventually([&] { return metric(server, failed) > before; })) << "SIGHUP reloads";
   EXPECT_EQ(server.post(kInfer, digits_body(1)).status, 200);
+}
+
+TEST(Operation, ARequestThatItsCallerTracesIsLoggedWithItsStages) {
+  const ServerProcess server;
+  const std::string ids = "-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-";
+  const auto infer = [&](const std::string& traceparent) {
+    EXPECT_EQ(server.post(kInfer, digits_body(1), "traceparent: " + traceparent + "\r\n").status,
+              200)
+        << traceparent;
+  };
+  infer("00" + ids + "00");  // Not sampled.
+  infer("ff" + ids + "01");  // Not valid: as if there were none.
+  infer("nonsense\tevent=x");
+  EXPECT_EQ(server.post(kInfer, digits_body(1)).status, 200);
+  infer("00" + ids + "01");
+  ASSERT_TRUE(eventually([&] { return server.log().find("event=request") != std::string::npos; }));
+  const std::string log = server.log();
+  EXPECT_NE(log.find("traceparent=00" + ids + "01 outcome=ok wait_ms="), std::string::npos) << log;
+  EXPECT_EQ(log.find("event=request"), log.rfind("event=request")) << "the sampled one only";
+}
+
+TEST(Operation, ItsStatusPageIsBesideItsMetrics) {
+  const ServerProcess server;
+  EXPECT_EQ(server.post(kInfer, digits_body(1)).status, 200);
+  const std::string base = server.metrics_url().substr(0, server.metrics_url().rfind('/') + 1);
+  EXPECT_TRUE(http_get(base).body.starts_with("<!doctype html>"));
+  const auto status = nlohmann::json::parse(http_get(base + "status.json").body);
+  const auto& executor = status.at("executors").at(0);
+  EXPECT_EQ(executor.at("name"), "inference");
+  EXPECT_GE(executor.at("tasks").at(0).at("ok"), 1);
 }
 
 TEST(Operation, ASecondServerOnThePortIsRefusedAndTheFirstGoesOn) {
