@@ -41,9 +41,8 @@ std::tuple<std::int64_t, std::int64_t> device_step(const at::Tensor&, std::int64
   // Here the emulator has every operator that a task calls encoded, this one too, once it is back.
   if (executor::emulator::current_stream() == nullptr) {
     metal::Stream& stream = device_of_worker(microseconds).stream(0);
-    stream.run_sync([&] {
-      stream.encoder().encode({.classes = OpClass::kKernel, .label = kDeviceStep});
-    });
+    stream.run_sync(
+        [&] { stream.encoder().encode({.classes = OpClass::kKernel, .label = kDeviceStep}); });
     if (!stream.synchronize(metal::Clock::now() + std::chrono::seconds(60))) {
       throw std::runtime_error("the emulated device hangs");
     }
@@ -97,8 +96,8 @@ const std::filesystem::path& scratch_folder() {
   struct Folder {
     Folder() { std::filesystem::create_directories(path); }
     ~Folder() { std::filesystem::remove_all(path); }
-    const std::filesystem::path path = std::filesystem::temp_directory_path() /
-                                       ("streamgate-bench-" + std::to_string(getpid()));
+    const std::filesystem::path path =
+        std::filesystem::temp_directory_path() / ("streamgate-bench-" + std::to_string(getpid()));
   };
   static const Folder folder;
   return folder.path;

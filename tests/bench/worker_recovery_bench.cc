@@ -69,7 +69,8 @@ struct Load {
     clients.clear();
     std::vector<Seen> all;
     for (const auto& of : seen) all.insert(all.end(), of.begin(), of.end());
-    std::sort(all.begin(), all.end(), [](const Seen& a, const Seen& b) { return a.ended < b.ended; });
+    std::sort(all.begin(), all.end(),
+              [](const Seen& a, const Seen& b) { return a.ended < b.ended; });
     return all;
   }
 
@@ -85,8 +86,8 @@ std::size_t ended_within(const std::vector<Seen>& all, TimePoint from, nanosecon
   }));
 }
 
-/// From being begun in a worker to its result here: what a task is slowed down by. How long it waits for
-/// one of three workers instead of four is not in it.
+/// From being begun in a worker to its result here: what a task is slowed down by. How long it
+/// waits for one of three workers instead of four is not in it.
 double p99_ms(const std::vector<Seen>& all, TimePoint from, TimePoint to) {
   std::vector<double> times;
   for (const Seen& each : all) {
