@@ -61,6 +61,7 @@ void ChannelState::end(ChannelEnd why) noexcept {
   end_.compare_exchange_strong(open, why, std::memory_order_acq_rel);
   shared_->closed[ours()].store(1, std::memory_order_release);  // Pairs with peer_has_closed.
   for (std::size_t side = 0; side < 2; ++side) {
+    shared_->ended[side].ring_always();
     shared_->messages[side].data.ring_always();
     shared_->messages[side].space.ring_always();
     shared_->returns[side].data.ring_always();
@@ -256,8 +257,9 @@ ChannelStatus Channel::send(const ChannelMessage& message, TimePoint deadline) n
   return status == RingStatus::kDone ? ChannelStatus::kDone : ChannelStatus::kEnded;
 }
 
-Received Channel::receive(TimePoint deadline) noexcept {
+Received Channel::receive(TimePoint deadline, const std::atomic<bool>* leave) noexcept {
   Popped<ChannelMessage> popped;
+  bool left = false;
   const auto received_or_ended = [&]() noexcept {
     // Of a peer that died or closed, what it had sent is still received.
     const ChannelEnd ended = end();
@@ -270,14 +272,37 @@ Received Channel::receive(TimePoint deadline) noexcept {
     if (popped.status == RingStatus::kCorrupt) state_->end(ChannelEnd::kBadRing);
     if (popped.status != RingStatus::kNot) return true;
     if (closed) state_->end(ChannelEnd::kPeerClosed);
-    return closed || ended != ChannelEnd::kOpen;
+    if (closed || ended != ChannelEnd::kOpen) return true;
+    left = leave != nullptr && leave->load(std::memory_order_seq_cst);  // Pairs with leave_receive.
+    return left;
   };
   if (!received_or_ended() &&
       !state_->shared_->messages[state_->theirs()].data.wait(deadline, received_or_ended)) {
     return {.status = ChannelStatus::kDeadline, .message = {}};
   }
+  if (left) return {.status = ChannelStatus::kDeadline, .message = {}};
   if (popped.status != RingStatus::kDone) return {.status = ChannelStatus::kEnded, .message = {}};
   return {.status = ChannelStatus::kDone, .message = popped.value};
+}
+
+void Channel::leave_receive() noexcept {
+  state_->shared_->messages[state_->theirs()].data.ring_always();
+}
+
+bool Channel::wait_for_end(const std::atomic<bool>& otherwise) noexcept {
+  const auto ended = [&]() noexcept {
+    return end() != ChannelEnd::kOpen || state_->peer_has_closed();
+  };
+  static_cast<void>(
+      state_->shared_->ended[state_->ours()].wait(TimePoint::max(), [&]() noexcept {
+        return ended() ||
+               !otherwise.load(std::memory_order_seq_cst);  // Pairs with leave_wait_for_end.
+      }));
+  return ended();
+}
+
+void Channel::leave_wait_for_end() noexcept {
+  state_->shared_->ended[state_->ours()].ring_always();
 }
 
 // Release, and acquire in the readers: who reads the word sees what was done before it was written.

@@ -5,6 +5,7 @@
 // what the bytes mean is the codec's business, and who the other process is the supervisor's.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -169,7 +170,17 @@ class Channel {
 
   [[nodiscard]] ChannelStatus send(const ChannelMessage& message,
                                    std::chrono::steady_clock::time_point deadline) noexcept;
-  [[nodiscard]] Received receive(std::chrono::steady_clock::time_point deadline) noexcept;
+  /// kDeadline too once `leave` is set, if there is one, and nothing is there.
+  [[nodiscard]] Received receive(std::chrono::steady_clock::time_point deadline,
+                                 const std::atomic<bool>* leave = nullptr) noexcept;
+  /// Makes who is in receive look at its `leave`, which was set before.
+  void leave_receive() noexcept;
+
+  /// Waits for the end of the channel, and for no message, for as long as `otherwise` is true. Says
+  /// whether it has ended, on either side.
+  [[nodiscard]] bool wait_for_end(const std::atomic<bool>& otherwise) noexcept;
+  /// Makes who waits there look at it, which was set to false before.
+  void leave_wait_for_end() noexcept;
 
   /// Three words beside the rings. They ring no bell and outlive a death: what a worker that was
   /// killed had started is read here. Each side believes of them what it likes: a number only.

@@ -17,7 +17,7 @@
 
 namespace streamgate::executor {
 
-inline constexpr std::uint64_t kChannelMagic = 0x3265'7461'676d'7473;  // "stmgate2"
+inline constexpr std::uint64_t kChannelMagic = 0x3365'7461'676d'7473;  // "stmgate3"
 inline constexpr std::uint32_t kMessageSlots = 256;
 inline constexpr std::uint32_t kReturnSlots = 4096;
 
@@ -31,11 +31,12 @@ struct SharedChannel {
   std::uint64_t magic;
   std::array<std::uint64_t, 2> arena_bytes;
   alignas(64) std::array<std::atomic<std::uint32_t>, 2> closed;  ///< Set by the side itself.
-  alignas(64) std::atomic<std::uint64_t> started;                ///< The worker's.
-  std::atomic<std::uint64_t> progress;                           ///< The worker's.
-  alignas(64) std::atomic<std::uint64_t> cancelled;              ///< The host's.
-  std::array<MessageRing, 2> messages;                           ///< By who sends.
-  std::array<ReturnRing, 2> returns;                             ///< By whose blocks come back.
+  alignas(64) std::array<Doorbell, 2> ended;         ///< By who sleeps there until the end only.
+  alignas(64) std::atomic<std::uint64_t> started;    ///< The worker's.
+  std::atomic<std::uint64_t> progress;               ///< The worker's.
+  alignas(64) std::atomic<std::uint64_t> cancelled;  ///< The host's.
+  std::array<MessageRing, 2> messages;               ///< By who sends.
+  std::array<ReturnRing, 2> returns;                 ///< By whose blocks come back.
 };
 
 inline constexpr std::size_t kPage = 4096;

@@ -6,6 +6,7 @@
 
 #include <streamgate/executor/snapshot.h>
 #include <streamgate/executor/workers/channel.h>
+#include <streamgate/executor/workers/receiver_turn.h>
 #include <streamgate/executor/workers/worker_process.h>
 
 #include <atomic>
@@ -38,6 +39,7 @@ struct Worker {
 
   const std::uint64_t number;  ///< From 1; never used again.
   Channel channel;
+  ReceiverTurn turn{channel};  ///< From the time that it is ready.
 
   // ---- the supervisor's thread's --------------------------------------------------------------
   std::optional<WorkerProcess> process;

@@ -46,7 +46,7 @@ void Supervisor::listen(const std::shared_ptr<Worker>& worker) noexcept {
     }
     listener_.on_ready(worker);
     for (;;) {
-      const Received received = worker->channel.receive(TimePoint::max());
+      const Received received = worker->turn.receive();
       if (received.status != ChannelStatus::kDone) break;
       listener_.on_message(worker, received.message);
     }

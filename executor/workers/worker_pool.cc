@@ -71,7 +71,10 @@ std::uint64_t WorkerPool::submit(WorkerCall& call, const WorkerCallOptions& opti
     }
     if (!worker && ended.empty()) update_wanted(lock);
   }
-  if (worker) {
+  if (worker && options.attended) {
+    worker->turn.take_over();
+    if (dispatch(worker, &call)) call.attended_ = std::move(worker);
+  } else if (worker) {
     dispatch(worker);
   } else if (ended.empty()) {
     if (options.start_by != TimePoint::max()) supervisor_.wake_at(options.start_by);
@@ -80,6 +83,13 @@ std::uint64_t WorkerPool::submit(WorkerCall& call, const WorkerCallOptions& opti
   }
   complete(ended);
   return number;
+}
+
+void WorkerPool::attend(WorkerCall& call) noexcept {
+  const std::shared_ptr<Worker> worker = std::move(call.attended_);
+  if (!worker) return;
+  const Received received = worker->turn.receive_answer();
+  if (received.status == ChannelStatus::kDone) on_message(worker, received.message);
 }
 
 void WorkerPool::assign(const Lock&, Worker& worker, WorkerCall& call) {
@@ -121,8 +131,10 @@ bool WorkerPool::release(const Lock& lock, const std::shared_ptr<Worker>& worker
   return false;
 }
 
-void WorkerPool::dispatch(const std::shared_ptr<Worker>& worker) noexcept {
+bool WorkerPool::dispatch(const std::shared_ptr<Worker>& worker,
+                          const WorkerCall* attended) noexcept {
   EndedCalls ended;
+  bool attended_was_sent = false;
   bool again = true;
   while (again) {
     again = false;
@@ -148,8 +160,11 @@ void WorkerPool::dispatch(const std::shared_ptr<Worker>& worker) noexcept {
     {
       const Lock lock(mutex_);
       Worker::Assignment& assignment = worker->assignment;
-      if (failure || assignment.leave == Worker::Leave::kCancelled || worker_is_lost ||
-          worker->gone) {
+      const bool not_sent = failure || assignment.leave == Worker::Leave::kCancelled ||
+                            worker_is_lost || worker->gone;
+      // Before it can be answered, and while nobody else can have this worker.
+      if (not_sent || &call != attended) worker->turn.give_back();
+      if (not_sent) {
         if (!failure && !worker_is_lost) call.not_sent(worker->channel);
         if (failure) {
           ended.push_back({&call, {.result = CallResult::kFailed, .text = *failure}});
@@ -178,6 +193,7 @@ void WorkerPool::dispatch(const std::shared_ptr<Worker>& worker) noexcept {
         }
         ++calls_started_;
         look = std::min(assignment.run_until, assignment.hung_at);
+        attended_was_sent = attended_was_sent || &call == attended;
       }
     }
     if (look != TimePoint::max()) {
@@ -189,6 +205,7 @@ void WorkerPool::dispatch(const std::shared_ptr<Worker>& worker) noexcept {
   }
   complete(ended);
   pump();
+  return attended_was_sent;
 }
 
 void WorkerPool::pump() noexcept {

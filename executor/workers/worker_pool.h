@@ -49,6 +49,7 @@ struct WorkerCallOptions {
   std::chrono::nanoseconds run_for{0};  ///< From being sent to a worker; 0: the pool's.
   std::size_t attempts = 1;             ///< Times that it may be begun: 1, unless it is idempotent.
   std::uint64_t prefer_worker = 0;      ///< The one whose memory its input lies in; 0: any.
+  bool attended = false;  ///< The thread that submits it goes on to WorkerPool::attend.
 };
 
 /// A call for a worker, as whoever makes it sees it.
@@ -80,6 +81,7 @@ class WorkerCall {
   WorkerCallOptions options_{};
   std::size_t begun_ = 0;
   std::size_t requeued_ = 0;
+  std::shared_ptr<Worker> attended_{};  ///< The submitting thread's: whose answer it stays for.
 };
 
 struct WorkerPoolOptions {
@@ -128,6 +130,10 @@ class WorkerPool final : private WorkerListener {
 
   /// Returns the call's number, for cancel. What is completed by then needs none.
   std::uint64_t submit(WorkerCall& call, const WorkerCallOptions& options);
+  /// Waits on this thread for the answer of the worker that has the call, if one had it at once,
+  /// and completes it: one thread less to wake. It may be completed otherwise, before or after.
+  /// REQUIRES: this thread has just submitted it as `attended`, and it has not been destroyed.
+  void attend(WorkerCall& call) noexcept;
   /// Asks a call to end: at once while it waits, and by killing its worker if it has begun and does
   /// not leave in time. False: it has ended, or is about to.
   bool cancel(std::uint64_t number);
@@ -178,8 +184,10 @@ class WorkerPool final : private WorkerListener {
   [[nodiscard]] bool is_worn_out(const Worker& worker) const noexcept;
   void update_wanted(const Lock& lock) noexcept;
 
-  /// Writes and sends the call that was assigned, and the next ones if that fails.
-  void dispatch(const std::shared_ptr<Worker>& worker) noexcept;
+  /// Writes and sends the call that was assigned, and the next ones if that fails. Says whether
+  /// `attended`, the one for whose answer this thread stays, was sent.
+  bool dispatch(const std::shared_ptr<Worker>& worker,
+                const WorkerCall* attended = nullptr) noexcept;
   /// Brings waiting calls and idle workers together.
   void pump() noexcept;
 

@@ -39,6 +39,9 @@ void RatioReporter::ReportRuns(const std::vector<Run>& runs) {
   for (const Run& run : runs) {
     if (run.run_type != Run::RT_Iteration) continue;
     times_[run.run_name.function_name].push_back(run.GetAdjustedRealTime());
+    for (const auto& [name, counter] : run.counters) {
+      counters_[run.run_name.function_name + "." + name].push_back(counter.value);
+    }
     if (run.threads > 1) {
       // Of many threads on few cores the wall clock shows how they share those; what an operation
       // costs among them is its processor time.
@@ -85,6 +88,46 @@ void RatioReporter::Finalize() {
     row("metrics scraped 10 times a second against not at all", more, "%", "< 3", more < 3,
         ours.spread);
   }
+  report_workers();
+}
+
+void RatioReporter::report_workers() {
+  const auto of = [&](const std::string& name) { return figure_of(times_[name]); };
+  const auto times = [&](const char* what, const Figure& ours, const Figure& baseline,
+                         const char* goal, double at_most) {
+    const double ratio = ours.median / baseline.median;
+    row(what, ratio, "x", goal, ratio <= at_most, ours.spread);
+  };
+  times("small call in a worker, against a bare futex's round trip", of("worker_small_call"),
+        of("worker_futex_ping_pong"), "<= 2", 2);
+  times("64 MiB to a worker and back, against one memcpy of it", of("worker_call_64_mib"),
+        of("worker_memcpy_64_mib"), "<= 1.2", 1.2);
+  const Figure in_place = of("worker_call_64_mib_in_place");
+  row("64 MiB to a worker and back, built in shared memory", in_place.median / 1e3, "us", "< 100",
+      in_place.median < 100e3, in_place.spread);
+  Figure best = of("model_here_1");
+  for (const char* other : {"model_here_2", "model_here_4"}) {
+    if (!(of(other).median >= best.median)) best = of(other);
+  }
+  const Figure model = of("model_in_2_workers");
+  row("a model in 2 workers, against here at its best width", best.median / model.median, "x",
+      ">= 0.95", best.median / model.median >= 0.95, model.spread);
+  const Figure device = of("device_with_8_workers");
+  const double gain = of("device_here").median / device.median;
+  row("emulated device of width 2 with 8 workers, against alone", gain, "x", "near 5", gain >= 4.5,
+      device.spread);
+  const auto counter = [&](const char* name) {
+    return figure_of(counters_[std::string("worker_recovery.") + name]);
+  };
+  times("kill -9 of one of 4 workers: back as before, in times of a start", of("worker_recovery"),
+        {.median = counter("start_s").median * 1e9}, "<= 1.2", 1.2);
+  times("p99 of the other workers' tasks meanwhile, against before", counter("p99_meanwhile_ms"),
+        counter("p99_before_ms"), "<= 1.1", 1.1);
+  double lost = std::numeric_limits<double>::quiet_NaN();
+  for (const double each : counters_["worker_recovery.lost"]) {
+    lost = std::isnan(lost) ? each : lost + each;
+  }
+  row("calls lost to that, in all repetitions", lost, "", "0", lost == 0, 0);
 }
 
 }  // namespace streamgate::bench

@@ -18,8 +18,12 @@ class RatioReporter : public benchmark::ConsoleReporter {
   void Finalize() override;
 
  private:
+  void report_workers();
+
   /// Times of single repetitions in nanoseconds, by benchmark.
   std::map<std::string, std::vector<double>> times_;
+  /// Counters, by benchmark and name with a dot between.
+  std::map<std::string, std::vector<double>> counters_;
 };
 
 }  // namespace streamgate::bench

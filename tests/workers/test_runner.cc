@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test_runner.h"
 
-#include <streamgate/executor/workers/channel_state.h>
 #include <streamgate/executor/internal/descriptor.h>
+#include <streamgate/executor/workers/channel_state.h>
 #include <streamgate/executor/workers/protocol.h>
 
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -15,6 +16,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <optional>
 #include <stdexcept>
 
@@ -56,6 +58,26 @@ executor::SharedChannel& wild(Channel& channel) {
       mmap(nullptr, executor::kArenasBegin, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
   if (memory == MAP_FAILED) throw std::runtime_error("no memory to go wild in");
   return *static_cast<executor::SharedChannel*>(memory);
+}
+
+/// With a limit a little above what the process has, as a container or a ulimit sets one.
+[[noreturn]] void run_out_of_memory() {
+  rlimit before{};
+  getrlimit(RLIMIT_AS, &before);
+  std::size_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const rlimit lowered{
+      .rlim_cur = pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) + (std::size_t{16} << 20),
+      .rlim_max = before.rlim_max};
+  setrlimit(RLIMIT_AS, &lowered);
+  std::vector<std::string> taken;
+  try {
+    for (;;) taken.emplace_back(std::size_t{1} << 20, 'x');
+  } catch (const std::bad_alloc&) {
+    setrlimit(RLIMIT_AS, &before);
+    taken.clear();
+    throw std::runtime_error("out of memory");
+  }
 }
 
 void send(Channel& channel, const ChannelMessage& message) {
@@ -136,6 +158,8 @@ BlockReference TestRunner::run(executor::RunningCall& call) {
     case kGrow:
       kept_.emplace_back(std::stoul(text) << 20, 'x');
       break;
+    case kRunOutOfMemory:
+      run_out_of_memory();
     case kSpoilRing:
       wild(call.channel).messages[1].written.fetch_add(100'000);
       wild(call.channel).messages[1].data.ring_always();

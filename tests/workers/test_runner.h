@@ -15,21 +15,22 @@ namespace streamgate::testing {
 
 /// Deeds, as requests begin. All others answer with their own text.
 enum Deed : char {
-  kEcho = 'e',           ///< Answers with the text.
-  kProcessId = 'i',      ///< Answers with the process's id.
-  kThrow = 't',          ///< Throws the text.
-  kRaise = 'r',          ///< Ends with this signal (a number), having said "last words" on stderr.
-  kExit = 'x',           ///< Ends with this exit code.
-  kHang = 'h',           ///< Notes in the file TEXT, if any, and never ends.
-  kHangDeaf = 'H',       ///< Nor when asked with TERM.
-  kWaitForCancel = 'c',  ///< Leaves when cancelled.
-  kMove = 'm',           ///< Shows progress until it is cancelled.
-  kNoteAndEcho = 'n',    ///< Appends a line to the file TEXT, for counting, and answers.
-  kNoteAndDie = 'd',     ///< The same, and dies.
-  kGrow = 'g',           ///< Takes this many MiB of memory and keeps them.
-  kSpoilRing = 's',      ///< Writes a count into the ring that cannot be.
-  kAnswerOther = 'o',    ///< Answers a call that it was not given.
-  kAnswerTwice = '2',    ///< Answers, and once more.
+  kEcho = 'e',            ///< Answers with the text.
+  kProcessId = 'i',       ///< Answers with the process's id.
+  kThrow = 't',           ///< Throws the text.
+  kRaise = 'r',           ///< Ends with this signal (a number), having said "last words" on stderr.
+  kExit = 'x',            ///< Ends with this exit code.
+  kHang = 'h',            ///< Notes in the file TEXT, if any, and never ends.
+  kHangDeaf = 'H',        ///< Nor when asked with TERM.
+  kWaitForCancel = 'c',   ///< Leaves when cancelled.
+  kMove = 'm',            ///< Shows progress until it is cancelled.
+  kNoteAndEcho = 'n',     ///< Appends a line to the file TEXT, for counting, and answers.
+  kNoteAndDie = 'd',      ///< The same, and dies.
+  kGrow = 'g',            ///< Takes this many MiB of memory and keeps them.
+  kRunOutOfMemory = 'l',  ///< Takes memory until its process may have no more, and throws that.
+  kSpoilRing = 's',       ///< Writes a count into the ring that cannot be.
+  kAnswerOther = 'o',     ///< Answers a call that it was not given.
+  kAnswerTwice = '2',     ///< Answers, and once more.
   kDieWhileAnswering = 'q',  ///< Dies with half of the answer written.
   kBadBlock = 'b',           ///< Answers with a block outside its arena.
 };
