@@ -529,6 +529,7 @@ Clock::time_point Core::settle(TaskNode& node) noexcept {
     recorder_.ended_waiting(node.classes.lane(), Outcome::kExpired);
   } else {
     judge(node);
+    backend_->clear_up_after(node.classes);
     now = Clock::now();
     const auto wait = node.started - node.submitted;
     const auto run = now - node.started;
@@ -596,6 +597,7 @@ Outcome Core::run_nested(TaskNode& node, TaskNode& outer) noexcept {
   running_task = &outer;
   static_cast<void>(backend_->synchronize(node.stream, kNever));
   judge(node);
+  backend_->clear_up_after(node.classes);
   recorder_.ran(node.stream, node.classes.lane(), node.outcome, node.started - node.submitted,
                 Clock::now() - node.started);
   end_nested_wait(outer);

@@ -95,6 +95,7 @@ const std::map<std::string_view, std::string>& other_values() {
       {"mps.force_graph_path", "true"},
       {"cuda.device", "1"},
       {"cuda.capture_mode", "\"relaxed\""},
+      {"cuda.graph_cache_bytes", "1048576"},
       {"op_table.file", "\"ops.toml\""},
       {"overflow.policy", "\"when_full\""},
       {"overflow.workers", "4"},
@@ -164,6 +165,7 @@ force_graph_path = true
 [cuda]
 device = 63
 capture_mode = "relaxed"
+graph_cache_bytes = 0
 [op_table]
 file = "o.toml"
 [metrics]
@@ -189,7 +191,7 @@ port = 65535
   EXPECT_EQ(config.emulator.fault_model, "hanging");
   EXPECT_EQ(config.emulator.libtorch, "2.13");
   EXPECT_TRUE(config.mps.force_graph_path);
-  EXPECT_EQ(config.cuda, (Config::Cuda{.device = 63, .capture_mode = "relaxed"}));
+  EXPECT_EQ(config.cuda, (Config::Cuda{.device = 63, .capture_mode = "relaxed", .graph_cache_bytes = 0}));
   EXPECT_EQ(config.op_table.file, "o.toml");
   EXPECT_EQ(config.metrics, (Config::Metrics{.enabled = false, .address = "::1", .port = 65'535}));
 }
@@ -557,12 +559,12 @@ TEST(ConfigKeys, EveryFieldOfConfigHasItsRow) {
   const auto& [limits_file] = limits;
   const auto& [fault_model, libtorch] = emulator;
   const auto& [force_graph_path] = mps;
-  const auto& [cuda_device, capture_mode] = cuda;
+  const auto& [cuda_device, capture_mode, graph_cache_bytes] = cuda;
   const auto& [op_table_file] = op_table;
   const auto& [overflow_policy, workers, min_workers, command, worker_threads, arena, run_timeout,
                hang_timeout, idle_timeout, attempts, quarantine_after, calls, growth] = overflow;
   const auto& [enabled, address, port] = metrics;
-  const std::size_t fields = 7 + 3 + 6 * kOpClasses + 5 + 2 + 13 + 3;
+  const std::size_t fields = 7 + 3 + 6 * kOpClasses + 5 + 3 + 13 + 3;
   EXPECT_EQ(config_keys().size(), fields);
   (void)backend, (void)threads, (void)intra_op_threads, (void)allow, (void)streams, (void)drain;
   (void)max_tasks, (void)max_bytes, (void)when_full, (void)enabled, (void)address, (void)port;
@@ -571,6 +573,7 @@ TEST(ConfigKeys, EveryFieldOfConfigHasItsRow) {
   (void)shadow, (void)latency, (void)delay, (void)overflow_policy, (void)workers, (void)min_workers;
   (void)command, (void)worker_threads, (void)arena, (void)run_timeout, (void)hang_timeout;
   (void)idle_timeout, (void)attempts, (void)quarantine_after, (void)calls, (void)growth;
+  (void)graph_cache_bytes;
 }
 
 TEST(ConfigKeys, NamesAreUniqueAndEveryRowIsDocumented) {
