@@ -10,7 +10,9 @@ set(STREAMGATE_SANITIZE "" CACHE STRING "Sanitizers for this build, as -fsanitiz
 function(streamgate_compile_options target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
-  target_compile_options(${target} PRIVATE ${STREAMGATE_WARNINGS})
+  # In a batch of sources a local name may be that of another one's.
+  target_compile_options(${target} PRIVATE ${STREAMGATE_WARNINGS}
+    "$<$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>:-Wno-shadow;-Wno-subobject-linkage>")
   if(STREAMGATE_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${STREAMGATE_SANITIZE}
       -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
@@ -69,6 +71,7 @@ function(streamgate_add_library name)
   endforeach()
   if(alone AND STREAMGATE_BUILD_TESTS AND NOT STREAMGATE_SANITIZE)
     add_library(${target}_headers_alone OBJECT ${alone})
+    set_target_properties(${target}_headers_alone PROPERTIES UNITY_BUILD OFF)
     streamgate_compile_options(${target}_headers_alone)
     target_link_libraries(${target}_headers_alone PRIVATE ${target})
   endif()

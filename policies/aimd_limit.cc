@@ -12,16 +12,16 @@ namespace {
 
 constexpr double kBackoffRatio = 0.9;
 constexpr std::chrono::seconds kTimeout{5};  ///< A slower task counts as a failed one.
-constexpr std::size_t kFloor = 20;
-constexpr std::size_t kTop = 200;
+constexpr std::size_t kAimdFloor = 20;
+constexpr std::size_t kAimdTop = 200;
 
 class AimdLimit final : public LimitPolicy {
  public:
   explicit AimdLimit(const LimitPolicyOptions& options) noexcept
       : initial_(options.initial),
         limit_(options.initial),
-        top_(std::min(kTop, options.ceiling)),
-        floor_(std::min(kFloor, top_)) {}
+        top_(std::min(kAimdTop, options.ceiling)),
+        floor_(std::min(kAimdFloor, top_)) {}
 
   std::size_t initial_limit() const noexcept override { return initial_; }
   bool wants_observations() const noexcept override { return true; }

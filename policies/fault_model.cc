@@ -83,7 +83,7 @@ FaultModel::Device read_device(TomlTable& table) {
   return device;
 }
 
-FaultModel read(TomlReading reading) {
+FaultModel read_model(TomlReading reading) {
   FaultModel model;
   TomlTable root(reading, &reading.root(), "");
 
@@ -140,11 +140,11 @@ std::string_view to_string(Fault fault) noexcept {
 }
 
 FaultModel load_fault_model(const std::filesystem::path& file) {
-  return read(TomlReading::of_file(file));
+  return read_model(TomlReading::of_file(file));
 }
 
 FaultModel parse_fault_model(std::string_view toml, std::string_view source) {
-  return read(TomlReading(toml, source));
+  return read_model(TomlReading(toml, source));
 }
 
 std::string print_fault_model(const FaultModel& model) {

@@ -17,8 +17,8 @@ constexpr double kQueue = 4;
 constexpr double kTolerance = 1.5;
 constexpr double kLongWindow = 600;
 constexpr std::size_t kWarmUp = 10;
-constexpr std::size_t kFloor = 20;
-constexpr std::size_t kTop = 200;
+constexpr std::size_t kGradient2Floor = 20;
+constexpr std::size_t kGradient2Top = 200;
 constexpr std::chrono::seconds kWindow{1};
 constexpr std::size_t kWindowSamples = 10;
 constexpr std::chrono::microseconds kFastestSample{100};  ///< Faster ones are not looked at.
@@ -28,8 +28,8 @@ class Gradient2Limit final : public LimitPolicy {
   explicit Gradient2Limit(const LimitPolicyOptions& options) noexcept
       : initial_(options.initial),
         limit_(static_cast<double>(options.initial)),
-        top_(static_cast<double>(std::min(kTop, options.ceiling))),
-        floor_(std::min(static_cast<double>(kFloor), top_)) {}
+        top_(static_cast<double>(std::min(kGradient2Top, options.ceiling))),
+        floor_(std::min(static_cast<double>(kGradient2Floor), top_)) {}
 
   std::size_t initial_limit() const noexcept override { return initial_; }
   bool wants_observations() const noexcept override { return true; }

@@ -187,7 +187,7 @@ void throw_problems(const TomlReading& reading) {
   if (!problems.empty()) throw LimitsError(problems);
 }
 
-Limits read(TomlReading reading) {
+Limits read_limits(TomlReading reading) {
   TomlTable root(reading, &reading.root(), "");
   const auto format = whole<std::int64_t>(root.take("format", integer(1, kMaxCount)));
   if (format && *format > kFormat) {
@@ -239,10 +239,12 @@ std::string print_class(const ClassLimits& limits) {
 
 }  // namespace
 
-Limits load_limits(const std::filesystem::path& file) { return read(TomlReading::of_file(file)); }
+Limits load_limits(const std::filesystem::path& file) {
+  return read_limits(TomlReading::of_file(file));
+}
 
 Limits parse_limits(std::string_view toml, std::string_view source) {
-  return read(TomlReading(toml, source));
+  return read_limits(TomlReading(toml, source));
 }
 
 std::string print_limits(const Limits& limits) {

@@ -18,8 +18,6 @@
 namespace streamgate::policies::internal {
 namespace {
 
-constexpr double kDeviations = 1.64;  ///< A one-sided 95 %.
-constexpr double kLoss = 0.02;        ///< Throughput given up for a lower limit.
 constexpr std::size_t kBlock = 16;
 constexpr std::size_t kBlocks = 4;
 constexpr std::size_t kHistory = 1024;  ///< No gate has more in flight.

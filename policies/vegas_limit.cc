@@ -13,14 +13,14 @@ namespace streamgate::policies::internal {
 namespace {
 
 constexpr double kProbeMultiplier = 30;
-constexpr std::size_t kTop = 1000;
+constexpr std::size_t kVegasTop = 1000;
 
 class VegasLimit final : public LimitPolicy {
  public:
   explicit VegasLimit(const LimitPolicyOptions& options) noexcept
       : initial_(options.initial),
         limit_(static_cast<double>(options.initial)),
-        top_(static_cast<double>(std::min(kTop, options.ceiling))) {
+        top_(static_cast<double>(std::min(kVegasTop, options.ceiling))) {
     draw_jitter();
   }
 

@@ -13,7 +13,7 @@ namespace inference_server {
 namespace {
 
 /// What nlohmann::json::sax_parse calls, by its names. Each function says whether to go on.
-class Reader {
+class BodyReader {
  public:
   using number_integer_t = std::int64_t;
   using number_unsigned_t = std::uint64_t;
@@ -321,7 +321,7 @@ std::string in_quotes(std::string_view text) {
 }
 
 InferBody read_infer_body(std::string_view json) {
-  Reader reader;
+  BodyReader reader;
   const bool read = nlohmann::json::sax_parse(json.begin(), json.end(), &reader);
   if (!read && reader.body.error.empty()) reader.body.error = "the body is not JSON";
   return std::move(reader.body);

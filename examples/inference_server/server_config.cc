@@ -21,9 +21,9 @@ namespace fs = std::filesystem;
 constexpr std::array<std::string_view, 5> kOpClasses = {"raw", "kernel", "graph", "kernel+graph",
                                                         "exclusive"};
 
-class Reader {
+class ConfigReader {
  public:
-  explicit Reader(fs::path file) : file_(std::move(file)) {}
+  explicit ConfigReader(fs::path file) : file_(std::move(file)) {}
 
   ServerConfig read() {
     toml::table root;
@@ -205,6 +205,6 @@ class Reader {
 
 }  // namespace
 
-ServerConfig load_server_config(const fs::path& file) { return Reader(file).read(); }
+ServerConfig load_server_config(const fs::path& file) { return ConfigReader(file).read(); }
 
 }  // namespace inference_server

@@ -22,8 +22,6 @@ using policies::kLanes;
 using policies::OpClass;
 using policies::OpClassSet;
 
-constexpr Clock::time_point kNever = Clock::time_point::max();
-
 thread_local TaskNode* running_task = nullptr;
 
 /// Guards TaskNode::waits_for of all tasks. One for the process: nested waits are rare.
@@ -32,7 +30,7 @@ std::mutex& nested_mutex() {
   return *mutex;
 }
 
-constexpr unsigned bit(std::size_t lane) { return 1U << lane; }
+constexpr unsigned lane_bit(std::size_t lane) { return 1U << lane; }
 
 }  // namespace
 
@@ -313,12 +311,12 @@ unsigned Core::blocked_with(std::size_t lane, Gate::Refusal refusal) const noexc
   // No younger task overtakes an older one that needs the same class; and while a task waits for
   // others to make room for it, none of those others comes after it. So nobody starves.
   const OpClassSet refused = OpClassSet::from_lane(lane);
-  unsigned blocked = bit(lane);
+  unsigned blocked = lane_bit(lane);
   for (std::size_t other = 0; other < kLanes; ++other) {
     const OpClassSet classes = OpClassSet::from_lane(other);
     if (classes.shares_with(refused) ||
         (refusal == Gate::Refusal::kExcluded && gate_.exclude_each_other(classes, refused))) {
-      blocked |= bit(other);
+      blocked |= lane_bit(other);
     }
   }
   return blocked;

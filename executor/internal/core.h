@@ -149,6 +149,8 @@ class Core final : public WorkSource, private OverflowHome {
   void work() noexcept override;
 
  private:
+  static constexpr Clock::time_point kNever = Clock::time_point::max();
+
   void came_back(TaskNode& node, Outcome outcome) noexcept override;
   void not_taken(TaskNode& node) noexcept override;
 

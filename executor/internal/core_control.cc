@@ -18,8 +18,6 @@ using policies::kAllOpClasses;
 using policies::kLanes;
 using policies::OpClass;
 
-constexpr Clock::time_point kNever = Clock::time_point::max();
-
 }  // namespace
 
 // ---- ending early ----

@@ -10,12 +10,10 @@
 namespace streamgate::policies::internal {
 namespace {
 
-constexpr double kDeviations = 1.64;       ///< A one-sided 95 %.
 constexpr double kDeviationsEarly = 2.6;   ///< There are as many early looks as blocks.
 constexpr double kDeviationsChange = 3.5;  ///< There is one look for each window.
 constexpr double kElasticity = 0.12;       ///< Less gain for the limit's growth is no gain.
-constexpr double kLoss = 0.02;             ///< Throughput given up for a lower limit, at most,
-constexpr double kLossSure = 0.08;         ///< and the largest that may be with 95 %.
+constexpr double kLossSure = 0.08;         ///< kLoss may be this much, with 95 %.
 constexpr double kLossShare = 0.2;
 constexpr double kMuch = 0.08;         ///< Of throughput.
 constexpr std::uint64_t kRecent = 14;  ///< Windows for which evidence on other limits holds.

@@ -10,7 +10,7 @@
 namespace streamgate::policies::internal {
 namespace {
 
-constexpr std::size_t kPatience = 5;  ///< Windows that one trial may take.
+constexpr std::size_t kTrialWindows = 5;  ///< Windows that one trial may take.
 /// Without a new trial. Evidence that scatters can say of each of some limits that the next one is
 /// better, in a circle.
 constexpr std::size_t kMovesByMemory = 2;
@@ -55,7 +55,7 @@ void KneeSearch::end_window() noexcept {
   evidence_.add(limit_, window_, windows_);
   const Verdict verdict = evidence_.judge(limit_, base_);
   ++trial_windows_;
-  if (verdict != Verdict::kUnclear || trial_windows_ >= kPatience) {
+  if (verdict != Verdict::kUnclear || trial_windows_ >= kTrialWindows) {
     settle_trial(verdict, evidence_.compare(limit_, base_));
   } else if (evidence_.base_is_weaker(limit_, base_)) {
     go(base_, LimitReason::kRemeasure, evidence_.compare(limit_, base_));

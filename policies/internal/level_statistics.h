@@ -12,6 +12,9 @@
 
 namespace streamgate::policies::internal {
 
+inline constexpr double kDeviations = 1.64;  ///< Of a normal distribution: a one-sided 95 %.
+inline constexpr double kLoss = 0.02;        ///< Throughput given up for a lower limit, at most.
+
 /// Good completions, and the seconds in which the limit was reached.
 struct Tally {
   double count = 0;

@@ -10,7 +10,6 @@
 
 #include <gtest/gtest.h>
 #include <oneapi/tbb/global_control.h>
-#include <oneapi/tbb/info.h>
 
 #include <algorithm>
 #include <atomic>
@@ -24,6 +23,7 @@
 #include <thread>
 #include <vector>
 
+#include "../support/cores.h"
 #include "../support/event.h"
 #include "../support/executors.h"
 #include "../support/process.h"
@@ -38,7 +38,6 @@ using testing::eventually;
 using testing::inline_config;
 using testing::kGuard;
 
-std::size_t cores() { return static_cast<std::size_t>(oneapi::tbb::info::default_concurrency()); }
 
 std::size_t allowed_parallelism() {
   return global_control::active_value(global_control::max_allowed_parallelism);
@@ -145,7 +144,7 @@ TEST(Arena, OneWhoStopsWaitingDoesNotLeaveAnotherAsleep) {
 
 TEST(Arena, MoreWorkersThanTbbAllowsRaiseItsLimitAndGiveItBack) {
   const std::size_t before = allowed_parallelism();
-  const std::size_t threads = cores() + 3;
+  const std::size_t threads = testing::cores() + 3;
   {
     Executor executor({.config = inline_config(threads)});
     EXPECT_TRUE(executor.snapshot().arena.raised_global_limit);
@@ -163,7 +162,7 @@ TEST(Arena, MoreWorkersThanTbbAllowsRaiseItsLimitAndGiveItBack) {
 }
 
 TEST(Arena, FewWorkersLeaveTbbsLimitAlone) {
-  if (cores() < 2) GTEST_SKIP() << "one core: any worker is more than TBB has";
+  if (testing::cores() < 2) GTEST_SKIP() << "one core: any worker is more than TBB has";
   const std::size_t before = allowed_parallelism();
   Executor executor({.config = inline_config(1)});
   EXPECT_FALSE(executor.snapshot().arena.raised_global_limit);
@@ -172,7 +171,7 @@ TEST(Arena, FewWorkersLeaveTbbsLimitAlone) {
 
 TEST(Arena, ExecutorsAddUpTheirWorkers) {
   const std::size_t before = allowed_parallelism();
-  const std::size_t threads = cores() + 1;
+  const std::size_t threads = testing::cores() + 1;
   {
     Executor first({.config = inline_config(threads)});
     {
@@ -231,7 +230,7 @@ TEST(ThreadName, IsCutWhereTheSystemsIsShorter) {
 
 // ---- the timer ----
 
-constexpr Clock::time_point kNever = Clock::time_point::max();
+constexpr Clock::time_point kNone = Clock::time_point::max();
 
 TEST(DeadlineTimer, CallsBackWhenTheDeadlineHasCome) {
   Event called;
@@ -239,7 +238,7 @@ TEST(DeadlineTimer, CallsBackWhenTheDeadlineHasCome) {
   DeadlineTimer timer([&](Clock::time_point now) {
     at = now;
     called.set();
-    return kNever;
+    return kNone;
   });
   const auto deadline = Clock::now() + std::chrono::milliseconds(5);
   timer.arm(deadline);
@@ -250,7 +249,7 @@ TEST(DeadlineTimer, CallsBackWhenTheDeadlineHasCome) {
 TEST(DeadlineTimer, EarlierDeadlineOvertakesAndTheCallbackNamesTheNext) {
   std::atomic<int> calls{0};
   DeadlineTimer timer([&](Clock::time_point now) {
-    return ++calls < 3 ? now + std::chrono::milliseconds(1) : kNever;
+    return ++calls < 3 ? now + std::chrono::milliseconds(1) : kNone;
   });
   timer.arm(Clock::now() + std::chrono::hours(5));
   timer.arm(Clock::now() + std::chrono::hours(6));
@@ -262,7 +261,7 @@ TEST(DeadlineTimer, DeadlineInThePastIsDueAtOnce) {
   Event called;
   DeadlineTimer timer([&](Clock::time_point) {
     called.set();
-    return kNever;
+    return kNone;
   });
   timer.arm(Clock::time_point::min());
   EXPECT_TRUE(called.wait());
@@ -280,7 +279,7 @@ TEST(DeadlineTimer, DeadlineArmedDuringTheCallbackIsKept) {
     } else {
       second.set();
     }
-    return kNever;  // Knows nothing of the one that was armed.
+    return kNone;  // Knows nothing of the one that was armed.
   });
   made.set();
   timer->arm(Clock::now());
@@ -296,7 +295,7 @@ TEST(DeadlineTimer, NoDeadlineIsForgottenUnderConcurrentArming) {
     const std::lock_guard lock(mutex);
     known.erase(known.begin(), known.upper_bound(now));
     kept = now.time_since_epoch().count();
-    return known.empty() ? kNever : *known.begin();
+    return known.empty() ? kNone : *known.begin();
   });
   std::vector<std::jthread> threads;
   for (unsigned t = 0; t < 3; ++t) {
@@ -318,7 +317,7 @@ TEST(DeadlineTimer, NoDeadlineIsForgottenUnderConcurrentArming) {
 
 TEST(DeadlineTimer, EndsAtOnceWhateverIsArmed) {
   for (int i = 0; i < 50; ++i) {
-    DeadlineTimer timer([](Clock::time_point) { return kNever; });
+    DeadlineTimer timer([](Clock::time_point) { return kNone; });
     if (i % 2 == 0) timer.arm(Clock::now() + std::chrono::hours(1));
   }
 }

@@ -4,7 +4,6 @@
 #include <streamgate/executor.h>
 
 #include <gtest/gtest.h>
-#include <oneapi/tbb/info.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,8 +26,10 @@
 #include <utility>
 #include <vector>
 
+#include "../support/cores.h"
 #include "../support/event.h"
 #include "../support/executors.h"
+#include "../support/messages.h"
 
 namespace streamgate::executor {
 namespace {
@@ -42,13 +43,13 @@ using testing::Blocker;
 using testing::Countdown;
 using testing::drain_all;
 using testing::eventually;
+using testing::expect_named;
 using testing::inline_config;
 using testing::kGuard;
 using testing::with_gate;
 
 using Names = std::vector<std::string_view>;
 
-std::size_t cores() { return static_cast<std::size_t>(oneapi::tbb::info::default_concurrency()); }
 
 /// What the constructor says of such a config; empty when it is accepted.
 std::string refusal_of(const Config& config) {
@@ -58,12 +59,6 @@ std::string refusal_of(const Config& config) {
     return error.what();
   }
   return "";
-}
-
-void expect_named(const std::string& text, std::initializer_list<std::string_view> words) {
-  for (const std::string_view word : words) {
-    EXPECT_NE(text.find(word), std::string::npos) << '"' << word << "\" is not in: " << text;
-  }
 }
 
 /// A file of this test's, removed at its end.
@@ -90,11 +85,11 @@ class ConfigFile {
 // ---- what cannot be ----
 
 TEST(ExecutorConfig, ThreadsTimesIntraOpThreadsBeyondTheCoresIsRefusedUnlessAllowed) {
-  Config config = inline_config(cores());
+  Config config = inline_config(testing::cores());
   config.executor.intra_op_threads = 2;
   expect_named(refusal_of(config),
-               {"executor.threads = " + std::to_string(cores()), "executor.intra_op_threads = 2",
-                std::to_string(2 * cores()), "executor.allow_oversubscription = true"});
+               {"executor.threads = " + std::to_string(testing::cores()), "executor.intra_op_threads = 2",
+                std::to_string(2 * testing::cores()), "executor.allow_oversubscription = true"});
   config.executor.allow_oversubscription = true;
   EXPECT_EQ(refusal_of(config), "");
   EXPECT_EQ(Executor({.config = config}).snapshot().arena.intra_op_threads, 2U);
@@ -103,16 +98,16 @@ TEST(ExecutorConfig, ThreadsTimesIntraOpThreadsBeyondTheCoresIsRefusedUnlessAllo
 TEST(ExecutorConfig, AutomaticThreadsFillTheCoresAndNoMore) {
   Config config = inline_config(0);
   const Config automatic = Executor({.config = config}).config();
-  EXPECT_EQ(automatic.executor.threads, cores());
+  EXPECT_EQ(automatic.executor.threads, testing::cores());
   EXPECT_EQ(automatic.executor.intra_op_threads, 1U);
-  config.executor.intra_op_threads = cores();
+  config.executor.intra_op_threads = testing::cores();
   EXPECT_EQ(Executor({.config = config}).config().executor.threads, 1U);
   config = inline_config(1);
-  EXPECT_EQ(Executor({.config = config}).config().executor.intra_op_threads, cores());
+  EXPECT_EQ(Executor({.config = config}).config().executor.intra_op_threads, testing::cores());
 }
 
 TEST(ExecutorConfig, MoreWorkersThanCoresHaveOneThreadEach) {
-  const Config config = inline_config(cores() + 3);
+  const Config config = inline_config(testing::cores() + 3);
   EXPECT_EQ(refusal_of(config), "")
       << "workers may wait on a device; only their product is refused";
   EXPECT_EQ(Executor({.config = config}).config().executor.intra_op_threads, 1U);

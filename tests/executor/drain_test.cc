@@ -34,9 +34,8 @@ using testing::Event;
 using testing::eventually;
 using testing::inline_config;
 using testing::kGuard;
+using testing::narrow;
 using testing::wait_until_closed;
-
-ExecutorOptions narrow() { return {.config = inline_config(1)}; }
 
 TEST(Drain, OfAnIdleExecutorIsDone) {
   Executor executor(narrow());

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "../support/executors.h"
+#include "../support/messages.h"
 #include "../support/test_device.h"
 
 namespace streamgate::executor {
@@ -34,6 +35,7 @@ using policies::Limits;
 using policies::LimitsError;
 using testing::Blocker;
 using testing::drain_all;
+using testing::expect_named;
 using testing::inline_config;
 using testing::TestBackend;
 using testing::TestDevice;
@@ -105,12 +107,6 @@ std::string refusal_of(const Config& config, std::shared_ptr<TestDevice> on = de
     return error.what();
   }
   return "";
-}
-
-void expect_named(const std::string& text, std::initializer_list<std::string_view> words) {
-  for (const std::string_view word : words) {
-    EXPECT_NE(text.find(word), std::string::npos) << '"' << word << "\" is not in: " << text;
-  }
 }
 
 /// What an executor of these options writes to stderr while it is made.

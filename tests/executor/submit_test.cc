@@ -38,12 +38,10 @@ using testing::Event;
 using testing::eventually;
 using testing::inline_config;
 using testing::kGuard;
+using testing::narrow;
 using testing::with_gate;
 
 constexpr policies::OpClassSet kComposite = OpClass::kKernel | OpClass::kGraph;
-
-/// One worker and a raw limit of 1, unless said otherwise.
-ExecutorOptions narrow() { return {.config = inline_config(1)}; }
 
 // ---- the task itself ----
 

@@ -26,7 +26,7 @@ namespace {
 using executor::Backend;
 using executor::make_mps_backend;
 
-constexpr std::size_t kTasks = 10'000;
+constexpr std::size_t kScenarioTasks = 10'000;
 constexpr executor::StreamIndex kFirst = kHasPool ? 1 : 0;
 
 int fail(const std::string& why) {
@@ -57,7 +57,7 @@ int mixed_tasks(std::size_t kernel_ceiling, std::size_t graph_ceiling) {
   set(OpClass::kKernel, kernel_ceiling);
   set(OpClass::kGraph, graph_ceiling);
   Executor executor(on_mps(config));
-  const std::size_t wrong = wrong_results_of_mixed_tasks(executor, kTasks, kHow);
+  const std::size_t wrong = wrong_results_of_mixed_tasks(executor, kScenarioTasks, kHow);
   return wrong == 0 ? 0 : fail(std::to_string(wrong) + " wrong results");
 }
 
@@ -71,7 +71,7 @@ int ungated() {
   std::vector<std::jthread> threads;
   for (int i = 0; i < 16; ++i) {
     threads.emplace_back([] {
-      for (std::size_t task = 0; task < kTasks; ++task) {
+      for (std::size_t task = 0; task < kScenarioTasks; ++task) {
         stand_in::encode_past_the_queue({.label = "ungated"});
       }
     });

@@ -21,36 +21,26 @@
 #include <utility>
 #include <vector>
 
+#include "../support/messages.h"
 #include "../support/temporary_folder.h"
 
 namespace streamgate::policies {
 namespace {
 
+using testing::contains;
 using testing::TemporaryFolder;
 
 Config parse(std::string_view toml) { return parse_config(toml, "sg.toml"); }
 
 /// What is wrong with the text; empty when nothing is.
-std::string error_of(std::string_view toml) {
-  try {
-    (void)parse(toml);
-  } catch (const ConfigError& error) {
-    return error.what();
-  }
-  return "";
+std::string config_error(std::string_view toml) {
+  return testing::message_of<ConfigError>([&] { (void)parse(toml); });
 }
 
 /// The same for a file.
-std::string error_of_file(const std::filesystem::path& file) {
-  try {
-    (void)load_config(file);
-  } catch (const ConfigError& error) {
-    return error.what();
-  }
-  return "";
+std::string config_file_error(const std::filesystem::path& file) {
+  return testing::message_of<ConfigError>([&] { (void)load_config(file); });
 }
-
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 
 /// A value of each key that is allowed and is not its default, by the key's name.
 const std::map<std::string_view, std::string>& other_values() {
@@ -240,15 +230,15 @@ TEST(Config, RangesHoldAtBothEnds) {
   for (const Range& range : ranges) {
     const std::string key(range.key);
     for (const std::string& value : range.allowed) {
-      EXPECT_EQ(error_of(key + " = " + value), "");
+      EXPECT_EQ(config_error(key + " = " + value), "");
     }
     for (const std::string& value : range.refused) {
-      EXPECT_EQ(error_of(key + " = " + value),
+      EXPECT_EQ(config_error(key + " = " + value),
                 "sg.toml:1: " + key + " = " + value + " is out of range; allowed: " +
                     range.allowed.front() + ".." + range.allowed.back());
     }
-    EXPECT_TRUE(contains(error_of(key + " = -9223372036854775808"), "is out of range"));
-    EXPECT_TRUE(contains(error_of(key + " = 9223372036854775807"), "is out of range"));
+    EXPECT_TRUE(contains(config_error(key + " = -9223372036854775808"), "is out of range"));
+    EXPECT_TRUE(contains(config_error(key + " = 9223372036854775807"), "is out of range"));
   }
 }
 
@@ -256,11 +246,11 @@ TEST(Config, EveryWordIsTakenAndNoOther) {
   for (const std::string_view word : {"cpu", "cuda", "mps", "emulator", "inline"}) {
     EXPECT_EQ(parse("executor.backend = '" + std::string(word) + "'").executor.backend, word);
   }
-  EXPECT_EQ(error_of("[executor]\nbackend = \"CPU\""),
+  EXPECT_EQ(config_error("[executor]\nbackend = \"CPU\""),
             "sg.toml:2: executor.backend = \"CPU\" is not a known word; allowed: \"cpu\", "
             "\"cuda\", \"mps\", \"emulator\", \"inline\"");
   EXPECT_EQ(parse("queue.when_full = 'reject'").queue.when_full, WhenFull::kReject);
-  EXPECT_EQ(error_of("queue.when_full = ''"),
+  EXPECT_EQ(config_error("queue.when_full = ''"),
             "sg.toml:1: queue.when_full = \"\" is not a known word; allowed: \"reject\", "
             "\"shed_lowest\"");
 }
@@ -272,7 +262,7 @@ TEST(Config, GatesTakeExactlyThePoliciesThatCanBeMade) {
       const Config config = parse(key + " = '" + std::string(name) + "'");
       EXPECT_EQ(config.gates[index_of(op_class)].policy, name);
     }
-    EXPECT_TRUE(contains(error_of(key + " = 'fixt'"), key + " = \"fixt\" is not a known word"));
+    EXPECT_TRUE(contains(config_error(key + " = 'fixt'"), key + " = \"fixt\" is not a known word"));
   }
 }
 
@@ -282,7 +272,7 @@ TEST(Config, AddressIsALiteralOrLocalhost) {
   }
   for (const char* address : {"", "localhost ", "example.com", "127.0.0.1:80", "[::1]", "1.2.3",
                               "256.0.0.1", "127.0.0.1\\u0000", "localhost\\u0000x"}) {
-    EXPECT_EQ(error_of("metrics.address = \"" + std::string(address) + "\""),
+    EXPECT_EQ(config_error("metrics.address = \"" + std::string(address) + "\""),
               "sg.toml:1: metrics.address = \"" + std::string(address) +
                   "\" is not an address; allowed: an IPv4 or IPv6 literal, \"localhost\"");
   }
@@ -290,10 +280,10 @@ TEST(Config, AddressIsALiteralOrLocalhost) {
 
 TEST(Config, PathsAreOneLineOfBoundedLength) {
   for (const char* key : {"limits.file", "emulator.fault_model", "op_table.file"}) {
-    EXPECT_EQ(error_of(std::string(key) + " = \"" + std::string(4'096, 'x') + "\""), "");
-    EXPECT_TRUE(contains(error_of(std::string(key) + " = \"" + std::string(4'097, 'x') + "\""),
+    EXPECT_EQ(config_error(std::string(key) + " = \"" + std::string(4'096, 'x') + "\""), "");
+    EXPECT_TRUE(contains(config_error(std::string(key) + " = \"" + std::string(4'097, 'x') + "\""),
                          "allowed: at most 4096 bytes on one line"));
-    EXPECT_EQ(error_of(std::string(key) + " = \"a\\u0000b\""),
+    EXPECT_EQ(config_error(std::string(key) + " = \"a\\u0000b\""),
               "sg.toml:1: " + std::string(key) +
                   " = \"a\\u0000b\" is too long or has a control character; allowed: at most 4096 "
                   "bytes on one line");
@@ -303,10 +293,10 @@ TEST(Config, PathsAreOneLineOfBoundedLength) {
 // ---- What is refused ----
 
 TEST(Config, UnknownKeyNamesFileLineAndNearestKey) {
-  EXPECT_EQ(error_of("# one\n[queue]\n\nmax_task = 5\n"),
+  EXPECT_EQ(config_error("# one\n[queue]\n\nmax_task = 5\n"),
             "sg.toml:4: queue.max_task is not a known key; did you mean queue.max_tasks? "
             "Known keys of [queue]: max_tasks, max_bytes, when_full");
-  EXPECT_EQ(error_of("[executor]\ndrain_timeout = 5\n"),
+  EXPECT_EQ(config_error("[executor]\ndrain_timeout = 5\n"),
             "sg.toml:2: executor.drain_timeout is not a known key; did you mean "
             "executor.drain_timeout_ms? Known keys of [executor]: backend, threads, "
             "intra_op_threads, adapt_intra_op, allow_oversubscription, streams, "
@@ -314,53 +304,53 @@ TEST(Config, UnknownKeyNamesFileLineAndNearestKey) {
 }
 
 TEST(Config, UnknownKeyFarFromAllOthersGetsNoGuess) {
-  EXPECT_EQ(error_of("queue.colour = 'red'"),
+  EXPECT_EQ(config_error("queue.colour = 'red'"),
             "sg.toml:1: queue.colour is not a known key. "
             "Known keys of [queue]: max_tasks, max_bytes, when_full");
 }
 
 TEST(Config, KeyInTheWrongSectionIsSentToItsOwn) {
-  EXPECT_TRUE(contains(error_of("max_tasks = 5"),
+  EXPECT_TRUE(contains(config_error("max_tasks = 5"),
                        "sg.toml:1: max_tasks is not a known key; did you mean queue.max_tasks? "
                        "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, "
                        "overflow, metrics"));
-  EXPECT_TRUE(contains(error_of("[executor]\nmax_bytes = 5"), "did you mean queue.max_bytes?"));
-  EXPECT_TRUE(contains(error_of("[gate]\nlimit = 5"),
+  EXPECT_TRUE(contains(config_error("[executor]\nmax_bytes = 5"), "did you mean queue.max_bytes?"));
+  EXPECT_TRUE(contains(config_error("[gate]\nlimit = 5"),
                        "sg.toml:2: gate.limit is not a known key; did you mean gate.raw.limit? "
                        "Known keys of [gate]: raw, kernel, graph, exclusive"));
 }
 
 TEST(Config, KeysMatchLetterForLetter) {
-  EXPECT_TRUE(contains(error_of("[queue]\nMax_Tasks = 5"), "queue.Max_Tasks is not a known key"));
-  EXPECT_TRUE(contains(error_of("\"queue.max_tasks\" = 5"), "\"queue.max_tasks\" is not a known"));
-  EXPECT_TRUE(contains(error_of("queue.\"\" = 5"), "queue.\"\" is not a known key"));
+  EXPECT_TRUE(contains(config_error("[queue]\nMax_Tasks = 5"), "queue.Max_Tasks is not a known key"));
+  EXPECT_TRUE(contains(config_error("\"queue.max_tasks\" = 5"), "\"queue.max_tasks\" is not a known"));
+  EXPECT_TRUE(contains(config_error("queue.\"\" = 5"), "queue.\"\" is not a known key"));
 }
 
 TEST(Config, UnknownSectionIsNamedOnceWithTheNearestOne) {
-  EXPECT_EQ(error_of("\n[queu]\nmax_tasks = 5\ncolour = 1\n"),
+  EXPECT_EQ(config_error("\n[queu]\nmax_tasks = 5\ncolour = 1\n"),
             "sg.toml:2: [queu] is not a known section; did you mean [queue]? "
             "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, "
             "overflow, metrics");
-  EXPECT_EQ(error_of("[gate.grph]\nlimit = 5\n"),
+  EXPECT_EQ(config_error("[gate.grph]\nlimit = 5\n"),
             "sg.toml:1: [gate.grph] is not a known section; did you mean [gate.graph]? "
             "Known keys of [gate]: raw, kernel, graph, exclusive");
-  EXPECT_EQ(error_of("[[logging]]\nlevel = 5\n"),
+  EXPECT_EQ(config_error("[[logging]]\nlevel = 5\n"),
             "sg.toml:1: [logging] is not a known section. "
             "Known sections: executor, queue, gate, limits, emulator, mps, cuda, op_table, "
             "overflow, metrics");
 }
 
 TEST(Config, SectionNameUsedAsAValueIsNamed) {
-  EXPECT_EQ(error_of("queue = 5"),
+  EXPECT_EQ(config_error("queue = 5"),
             "sg.toml:1: queue is a section, not a value; "
             "Known keys of [queue]: max_tasks, max_bytes, when_full");
-  EXPECT_TRUE(contains(error_of("[gate]\nraw = 5"), "sg.toml:2: gate.raw is a section, not a"));
-  EXPECT_TRUE(contains(error_of("gate = 'raw'"), "sg.toml:1: gate is a section, not a value"));
-  EXPECT_TRUE(contains(error_of("[[queue]]\nmax_tasks = 5"), "queue is a section, not a value"));
+  EXPECT_TRUE(contains(config_error("[gate]\nraw = 5"), "sg.toml:2: gate.raw is a section, not a"));
+  EXPECT_TRUE(contains(config_error("gate = 'raw'"), "sg.toml:1: gate is a section, not a value"));
+  EXPECT_TRUE(contains(config_error("[[queue]]\nmax_tasks = 5"), "queue is a section, not a value"));
 }
 
 TEST(Config, KeyUsedAsASectionIsAWrongType) {
-  EXPECT_EQ(error_of("[queue.max_tasks]\nvalue = 5"),
+  EXPECT_EQ(config_error("[queue.max_tasks]\nvalue = 5"),
             "sg.toml:1: queue.max_tasks is a table, not an integer; allowed: 1..1000000000");
 }
 
@@ -374,12 +364,12 @@ TEST(Config, WrongTypeNamesValueTypeAndRange) {
       {"07:32:00", "is a date or time"}, {"1979-05-27T07:32:00Z", "is a date or time"},
   };
   for (const auto& [value, shown] : cases) {
-    EXPECT_EQ(error_of("[executor]\nthreads = " + value),
+    EXPECT_EQ(config_error("[executor]\nthreads = " + value),
               "sg.toml:2: executor.threads " + shown + ", not an integer; allowed: 0..1024");
   }
-  EXPECT_EQ(error_of("metrics.enabled = 1"),
+  EXPECT_EQ(config_error("metrics.enabled = 1"),
             "sg.toml:1: metrics.enabled = 1 is an integer, not a boolean; allowed: true, false");
-  EXPECT_EQ(error_of("metrics.address = 1"),
+  EXPECT_EQ(config_error("metrics.address = 1"),
             "sg.toml:1: metrics.address = 1 is an integer, not a string; "
             "allowed: an IPv4 or IPv6 literal, \"localhost\"");
 }
@@ -388,7 +378,7 @@ TEST(Config, EveryKeyRefusesEveryOtherType) {
   for (const ConfigKey& key : config_keys()) {
     int refused = 0;
     for (const char* value : {"true", "1", "\"cpu\"", "1.0", "[1]", "{ a = 1 }", "07:32:00"}) {
-      const std::string error = error_of(std::string(key.name) + " = " + value);
+      const std::string error = config_error(std::string(key.name) + " = " + value);
       if (contains(error, ", not a") && contains(error, key.name)) ++refused;
     }
     EXPECT_EQ(refused, 6) << key.name;
@@ -398,14 +388,14 @@ TEST(Config, EveryKeyRefusesEveryOtherType) {
 TEST(Config, IntegerBeyond64BitsNamesKeyAndRange) {
   for (const char* value : {"9223372036854775808", "-9223372036854775809",
                             "99999999999999999999999999", "0xFFFFFFFFFFFFFFFF"}) {
-    const std::string error = error_of("[executor]\nthreads = " + std::string(value) + "\n");
+    const std::string error = config_error("[executor]\nthreads = " + std::string(value) + "\n");
     EXPECT_TRUE(contains(error, "sg.toml:2: executor.threads = " + std::string(value))) << error;
     EXPECT_TRUE(error.ends_with("; allowed: 0..1024")) << error;
   }
 }
 
 TEST(Config, BareWordNamesKeyAndAllowedWords) {
-  const std::string error = error_of("[queue]\nwhen_full = reject  \nmax_tasks = 5\n");
+  const std::string error = config_error("[queue]\nwhen_full = reject  \nmax_tasks = 5\n");
   EXPECT_TRUE(contains(error, "sg.toml:2: queue.when_full = reject is not TOML: ")) << error;
   EXPECT_TRUE(error.ends_with("; allowed: \"reject\", \"shed_lowest\"")) << error;
 }
@@ -430,32 +420,32 @@ TEST(Config, BrokenTomlNamesFileAndLine) {
       {"}", "sg.toml:1: is not TOML: "},
   };
   for (const auto& [toml, error] : cases) {
-    EXPECT_TRUE(contains(error_of(toml), error)) << toml << "\ngives\n" << error_of(toml);
-    EXPECT_TRUE(error_of(toml).starts_with("sg.toml:")) << toml << "\ngives\n" << error_of(toml);
+    EXPECT_TRUE(contains(config_error(toml), error)) << toml << "\ngives\n" << config_error(toml);
+    EXPECT_TRUE(config_error(toml).starts_with("sg.toml:")) << toml << "\ngives\n" << config_error(toml);
   }
 }
 
 TEST(Config, DuplicateKeyAndSectionNameTheSecondLine) {
-  const std::string key = error_of("[queue]\nmax_tasks = 5\nmax_bytes = 1\nmax_tasks = 6\n");
+  const std::string key = config_error("[queue]\nmax_tasks = 5\nmax_bytes = 1\nmax_tasks = 6\n");
   EXPECT_TRUE(key.starts_with("sg.toml:4: is not TOML: ")) << key;
   EXPECT_TRUE(contains(key, "max_tasks")) << key;
-  const std::string section = error_of("[queue]\n[metrics]\n[queue]\n");
+  const std::string section = config_error("[queue]\n[metrics]\n[queue]\n");
   EXPECT_TRUE(section.starts_with("sg.toml:3: is not TOML: ")) << section;
   EXPECT_TRUE(contains(section, "queue")) << section;
 }
 
 TEST(Config, LimitAboveItsCeilingNamesBothKeys) {
-  EXPECT_EQ(error_of("[gate.graph]\nlimit = 4\n\nceiling = 3\n"),
+  EXPECT_EQ(config_error("[gate.graph]\nlimit = 4\n\nceiling = 3\n"),
             "sg.toml:4: gate.graph.limit = 4 is above gate.graph.ceiling = 3; "
             "allowed: at most the ceiling, or 0 for either");
-  EXPECT_EQ(error_of("[gate.graph]\nlimit = 3\nceiling = 3\n"), "");
-  EXPECT_EQ(error_of("[gate.graph]\nlimit = 4\n[gate.kernel]\nceiling = 3\n"), "");
-  EXPECT_EQ(error_of("[gate.graph]\nlimit = 4\nceiling = 0\n"), "");
-  EXPECT_EQ(error_of("[gate.graph]\nlimit = 0\nceiling = 3\n"), "");
+  EXPECT_EQ(config_error("[gate.graph]\nlimit = 3\nceiling = 3\n"), "");
+  EXPECT_EQ(config_error("[gate.graph]\nlimit = 4\n[gate.kernel]\nceiling = 3\n"), "");
+  EXPECT_EQ(config_error("[gate.graph]\nlimit = 4\nceiling = 0\n"), "");
+  EXPECT_EQ(config_error("[gate.graph]\nlimit = 0\nceiling = 3\n"), "");
 }
 
 TEST(Config, AllErrorsAreReportedInTheOrderOfLines) {
-  const std::string error = error_of(
+  const std::string error = config_error(
       "colour = 1\n"                           // 1: unknown
       "[queue]\n"                              //
       "max_tasks = 0\n"                        // 3: range
@@ -491,20 +481,20 @@ TEST(Config, AllErrorsAreReportedInTheOrderOfLines) {
 }
 
 TEST(Config, EachErrorIsOneLineWhateverTheValueHolds) {
-  const std::string error = error_of("\"a\\nb\" = 1\nexecutor.backend = \"\"\"c\nd\\u007F\"\"\"\n");
+  const std::string error = config_error("\"a\\nb\" = 1\nexecutor.backend = \"\"\"c\nd\\u007F\"\"\"\n");
   EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
   EXPECT_TRUE(contains(error, "\"a\\u000Ab\" is not a known key")) << error;
   EXPECT_TRUE(contains(error, "\"c\\u000Ad\\u007F\" is not a known word")) << error;
 }
 
 TEST(Config, ErrorHoldsNoNulAndNoRawControlCharacter) {
-  const std::string error = error_of(std::string("executor.threads = \0\x01\nqueue.x = 1\n", 32));
+  const std::string error = config_error(std::string("executor.threads = \0\x01\nqueue.x = 1\n", 32));
   EXPECT_TRUE(contains(error, "executor.threads = \\u0000\\u0001 is not TOML")) << error;
   EXPECT_TRUE(contains(error, "queue.x is not a known key")) << error;
 }
 
 TEST(Config, BrokenLineHidesNoOtherKeyOfItsSection) {
-  const std::string error = error_of("queue.max_tasks = cpu\nqueue.max_bytes = 0\n");
+  const std::string error = config_error("queue.max_tasks = cpu\nqueue.max_bytes = 0\n");
   EXPECT_TRUE(contains(error, "sg.toml:1: queue.max_tasks = cpu is not TOML")) << error;
   EXPECT_TRUE(contains(error, "sg.toml:2: queue.max_bytes = 0 is out of range")) << error;
   EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
@@ -513,15 +503,15 @@ TEST(Config, BrokenLineHidesNoOtherKeyOfItsSection) {
 TEST(Config, HostileTextEndsInAnErrorSoon) {
   std::string dots;
   while (dots.size() < 4'000) dots += "a.";
-  EXPECT_TRUE(contains(error_of(dots + "a = 1"), "sg.toml:1: [a] is not a known section"));
-  EXPECT_TRUE(contains(error_of("[" + dots + "a]"), "sg.toml:1: [a] is not a known section"));
+  EXPECT_TRUE(contains(config_error(dots + "a = 1"), "sg.toml:1: [a] is not a known section"));
+  EXPECT_TRUE(contains(config_error("[" + dots + "a]"), "sg.toml:1: [a] is not a known section"));
   while (dots.size() < 60'000) dots += "a.";
-  EXPECT_EQ(error_of(dots + "a = 1"), "sg.toml: has more than 2000 dots");
-  EXPECT_NE(error_of("queue = " + std::string(60'000, '[')), "");
+  EXPECT_EQ(config_error(dots + "a = 1"), "sg.toml: has more than 2000 dots");
+  EXPECT_NE(config_error("queue = " + std::string(60'000, '[')), "");
   std::string broken;
   while (broken.size() < 60'000) broken += "=\n";
-  EXPECT_NE(error_of(broken), "");
-  EXPECT_EQ(error_of(std::string(70'000, '\n')), "sg.toml: is larger than 65536 bytes");
+  EXPECT_NE(config_error(broken), "");
+  EXPECT_EQ(config_error(std::string(70'000, '\n')), "sg.toml: is larger than 65536 bytes");
 }
 
 // ---- Files ----
@@ -531,19 +521,19 @@ TEST(Config, FileIsReadAndNamedInErrors) {
   EXPECT_EQ(load_config(folder.write("good.toml", "queue.max_tasks = 5\n")).queue.max_tasks, 5U);
   EXPECT_EQ(load_config(folder.write("empty.toml", "")), Config{});
   const auto bad = folder.write("bad.toml", "\nqueue.max_tasks = 0\n");
-  EXPECT_TRUE(error_of_file(bad).starts_with(bad.string() + ":2: queue.max_tasks = 0 is out of"));
+  EXPECT_TRUE(config_file_error(bad).starts_with(bad.string() + ":2: queue.max_tasks = 0 is out of"));
 }
 
 TEST(Config, FileThatCannotBeReadNamesPathAndReason) {
   const TemporaryFolder folder;
   const auto absent = folder.path() / "absent.toml";
-  EXPECT_EQ(error_of_file(absent), absent.string() + ": cannot be read: No such file or directory");
-  EXPECT_EQ(error_of_file(folder.path()),
+  EXPECT_EQ(config_file_error(absent), absent.string() + ": cannot be read: No such file or directory");
+  EXPECT_EQ(config_file_error(folder.path()),
             folder.path().string() + ": cannot be read: Is a directory");
 }
 
 TEST(Config, FileWithoutEndIsRefused) {
-  EXPECT_EQ(error_of_file("/dev/zero"), "/dev/zero: is larger than 65536 bytes");
+  EXPECT_EQ(config_file_error("/dev/zero"), "/dev/zero: is larger than 65536 bytes");
 }
 
 // ---- The table ----

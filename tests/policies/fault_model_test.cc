@@ -18,32 +18,24 @@
 #include <utility>
 #include <vector>
 
+#include "../support/messages.h"
+
 namespace streamgate::policies {
 namespace {
 
+using streamgate::testing::contains;
+
 /// What is wrong with the text; empty when nothing is.
-std::string error_of(std::string_view toml) {
-  try {
-    (void)parse_fault_model(toml, "fm.toml");
-  } catch (const FaultModelError& error) {
-    return error.what();
-  }
-  return "";
+std::string model_error(std::string_view toml) {
+  return testing::message_of<FaultModelError>([&] { (void)parse_fault_model(toml, "fm.toml"); });
 }
 
 /// The same for a file.
-std::string error_of_file(const std::filesystem::path& file) {
-  try {
-    (void)load_fault_model(file);
-  } catch (const FaultModelError& error) {
-    return error.what();
-  }
-  return "";
+std::string model_file_error(const std::filesystem::path& file) {
+  return testing::message_of<FaultModelError>([&] { (void)load_fault_model(file); });
 }
 
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
-
-constexpr std::string_view kWhole = R"(
+constexpr std::string_view kWholeModel = R"(
 [class.raw]
 [class.kernel]
 safe_threads = 2
@@ -72,7 +64,7 @@ parallel = 2
 )";
 
 TEST(FaultModel, EachKeyReachesItsOwnField) {
-  const FaultModel model = parse_fault_model(kWhole, "fm.toml");
+  const FaultModel model = parse_fault_model(kWholeModel, "fm.toml");
   EXPECT_EQ(model.classes[index_of(OpClass::kRaw)], ClassFaults{});
   EXPECT_EQ(model.classes[index_of(OpClass::kKernel)],
             (ClassFaults{.safe_threads = 2,
@@ -102,12 +94,12 @@ TEST(FaultModel, EmptyTextIsADeviceThatNeverFails) {
 }
 
 TEST(FaultModel, PrintedModelReadsBackEqual) {
-  FaultModel odd = parse_fault_model(kWhole, "fm.toml");
+  FaultModel odd = parse_fault_model(kWholeModel, "fm.toml");
   odd.classes[index_of(OpClass::kGraph)].rule.probability = 0.1 + 0.2;  // Not a short number.
   odd.classes[index_of(OpClass::kKernel)].rule.probability = 5e-324;
   // A rule without a width means nothing, but it is there.
   odd.classes[index_of(OpClass::kRaw)].rule.fault = Fault::kHang;
-  for (const FaultModel& model : {FaultModel{}, parse_fault_model(kWhole, "fm.toml"), odd}) {
+  for (const FaultModel& model : {FaultModel{}, parse_fault_model(kWholeModel, "fm.toml"), odd}) {
     EXPECT_EQ(parse_fault_model(print_fault_model(model), "fm.toml"), model)
         << print_fault_model(model);
   }
@@ -168,7 +160,7 @@ TEST(FaultModel, WhatIsRefusedNamesFileLineKeyAndWhatIsAllowed) {
        "fm.toml:1: device.speed is not a known key. Known keys of [device]: streams, encode_us, "
        "execute_us, parallel"},
   };
-  for (const auto& [toml, error] : cases) EXPECT_EQ(error_of(toml), error);
+  for (const auto& [toml, error] : cases) EXPECT_EQ(model_error(toml), error);
 }
 
 TEST(FaultModel, IncompatibleTakesTwoDifferentClassesOnce) {
@@ -192,20 +184,20 @@ TEST(FaultModel, IncompatibleTakesTwoDifferentClassesOnce) {
        "\"kernel\", \"graph\", \"exclusive\""},
   };
   for (const auto& [line, error] : cases) {
-    EXPECT_EQ(error_of("[[incompatible]]\n" + line + "\n"), error);
+    EXPECT_EQ(model_error("[[incompatible]]\n" + line + "\n"), error);
   }
-  EXPECT_EQ(error_of("[[incompatible]]\nclasses = [\"raw\", \"graph\"]\n"
+  EXPECT_EQ(model_error("[[incompatible]]\nclasses = [\"raw\", \"graph\"]\n"
                      "[[incompatible]]\nclasses = [\"graph\", \"raw\"]\n"),
             "fm.toml:4: incompatible.classes = [\"graph\", \"raw\"] is there already; allowed: "
             "each pair once");
-  EXPECT_EQ(error_of("[incompatible]\nclasses = [\"raw\", \"graph\"]\n"),
+  EXPECT_EQ(model_error("[incompatible]\nclasses = [\"raw\", \"graph\"]\n"),
             "fm.toml:1: incompatible is a table, not an array; allowed: tables, [[incompatible]]");
-  EXPECT_EQ(error_of("incompatible = [5]\n"),
+  EXPECT_EQ(model_error("incompatible = [5]\n"),
             "fm.toml:1: incompatible = 5 is an integer, not a table");
 }
 
 TEST(FaultModel, AllErrorsAreReportedInTheOrderOfLines) {
-  const std::string error = error_of(
+  const std::string error = model_error(
       "[device]\nstreams = 0\nparallel = x\n[class.graph]\nfault = \"crash\"\nafter = -1\n");
   EXPECT_TRUE(error.starts_with("fm.toml:2: device.streams = 0 ")) << error;
   EXPECT_TRUE(contains(error, "\nfm.toml:3: device.parallel = x is not TOML: ")) << error;
@@ -216,40 +208,40 @@ TEST(FaultModel, AllErrorsAreReportedInTheOrderOfLines) {
 
 TEST(FaultModel, NoPrefixOfAFileIsReadAsSomethingElse) {
   // A file that was cut off is an error, or what its whole lines say; never a crash.
-  const FaultModel whole = parse_fault_model(kWhole, "fm.toml");
+  const FaultModel whole = parse_fault_model(kWholeModel, "fm.toml");
   std::size_t refused = 0;
-  for (std::size_t size = 0; size < kWhole.size(); ++size) {
-    const std::string error = error_of(kWhole.substr(0, size));
+  for (std::size_t size = 0; size < kWholeModel.size(); ++size) {
+    const std::string error = model_error(kWholeModel.substr(0, size));
     if (!error.empty()) ++refused;
     EXPECT_TRUE(error.empty() || error.starts_with("fm.toml:")) << error;
   }
-  EXPECT_GT(refused, kWhole.size() / 4);
+  EXPECT_GT(refused, kWholeModel.size() / 4);
 }
 
 TEST(FaultModel, WhatIsNoTomlIsRefused) {
   for (const char* text : {"\x7f"
                            "ELF\x02\x01\x01",
                            "{\"class\": 1}", "class", "[class", "\xff\xfe"}) {
-    EXPECT_TRUE(contains(error_of(text), "is not TOML: ")) << error_of(text);
+    EXPECT_TRUE(contains(model_error(text), "is not TOML: ")) << model_error(text);
   }
 }
 
 TEST(FaultModel, FileThatCannotBeReadNamesPathAndReason) {
-  const std::filesystem::path folder = std::filesystem::path(testing::TempDir());
+  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir());
   EXPECT_EQ(
-      error_of_file(folder / "absent" / "fm.toml"),
+      model_file_error(folder / "absent" / "fm.toml"),
       (folder / "absent" / "fm.toml").string() + ": cannot be read: No such file or directory");
-  EXPECT_EQ(error_of_file(folder), folder.string() + ": cannot be read: Is a directory");
-  EXPECT_EQ(error_of_file("/dev/zero"), "/dev/zero: is larger than 65536 bytes");
+  EXPECT_EQ(model_file_error(folder), folder.string() + ": cannot be read: Is a directory");
+  EXPECT_EQ(model_file_error("/dev/zero"), "/dev/zero: is larger than 65536 bytes");
 }
 
 TEST(FaultModel, FileIsReadAndNamedInErrors) {
   const std::filesystem::path file =
-      std::filesystem::path(testing::TempDir()) / "streamgate_fault_model_test.toml";
+      std::filesystem::path(::testing::TempDir()) / "streamgate_fault_model_test.toml";
   std::ofstream(file) << "[class.graph]\nsafe_threads = 4\n";
   EXPECT_EQ(load_fault_model(file).classes[index_of(OpClass::kGraph)].safe_threads, 4U);
   std::ofstream(file) << "\nclass.graph.safe_threads = 0\n";
-  EXPECT_TRUE(error_of_file(file).starts_with(file.string() + ":2: class.graph.safe_threads = 0 "));
+  EXPECT_TRUE(model_file_error(file).starts_with(file.string() + ":2: class.graph.safe_threads = 0 "));
   std::error_code ignored;
   std::filesystem::remove(file, ignored);
 }
@@ -310,7 +302,7 @@ TEST(ShippedFaultModels, AreTheFilesLetterForLetter) {
 
 TEST(ShippedFaultModels, PathIsTakenWhereNoNameFits) {
   const std::filesystem::path file =
-      std::filesystem::path(testing::TempDir()) / "streamgate_find_fault_model_test.toml";
+      std::filesystem::path(::testing::TempDir()) / "streamgate_find_fault_model_test.toml";
   std::ofstream(file) << "device.parallel = 9\n";
   EXPECT_EQ(find_fault_model(file.string()).device.parallel, 9U);
   std::error_code ignored;

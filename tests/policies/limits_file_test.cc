@@ -19,16 +19,18 @@
 #include <utility>
 #include <vector>
 
+#include "../support/messages.h"
 #include "../support/temporary_folder.h"
 
 namespace streamgate::policies {
 namespace {
 
+using streamgate::testing::contains;
 using streamgate::testing::TemporaryFolder;
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kWhole = R"TOML(format = 1
+constexpr std::string_view kWholeFile = R"TOML(format = 1
 incompatible = [["graph", "raw"], ["kernel", "graph"]]
 
 [provenance]
@@ -73,26 +75,16 @@ workers = 4
 gain = 1.9
 )TOML";
 
-Limits whole() { return parse_limits(kWhole, "l.toml"); }
+Limits whole() { return parse_limits(kWholeFile, "l.toml"); }
 
 /// What is wrong with the text; empty when nothing is.
-std::string error_of(std::string_view toml) {
-  try {
-    (void)parse_limits(toml, "l.toml");
-  } catch (const LimitsError& error) {
-    return error.what();
-  }
-  return "";
+std::string limits_error(std::string_view toml) {
+  return testing::message_of<LimitsError>([&] { (void)parse_limits(toml, "l.toml"); });
 }
 
 /// What saving says; empty when it is done.
 std::string error_of_saving(const Limits& limits, const fs::path& file) {
-  try {
-    save_limits(limits, file);
-  } catch (const LimitsError& error) {
-    return error.what();
-  }
-  return "";
+  return testing::message_of<LimitsError>([&] { save_limits(limits, file); });
 }
 
 std::string text_of(const fs::path& file) {
@@ -100,8 +92,6 @@ std::string text_of(const fs::path& file) {
   text << std::ifstream(file).rdbuf();
   return text.str();
 }
-
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 
 std::size_t files_in(const TemporaryFolder& folder) {
   return static_cast<std::size_t>(
@@ -172,7 +162,7 @@ TEST(LimitsFile, LargestContentFitsTheBoundsOfAFile) {
 
 /// The whole file with one line in another's place.
 std::string with(std::string_view line, std::string_view instead) {
-  std::string text(kWhole);
+  std::string text(kWholeFile);
   const std::size_t at = text.find(line);
   EXPECT_NE(at, text.npos) << line;
   return text.replace(at, line.size(), instead);
@@ -257,7 +247,7 @@ TEST(LimitsFile, WhatIsRefusedNamesFileLineKeyAndWhatIsAllowed) {
   };
   for (const auto& [toml, error] : cases) {
     std::vector<std::string> lines;
-    std::istringstream text(error_of(toml));
+    std::istringstream text(limits_error(toml));
     for (std::string line; std::getline(text, line);) lines.push_back(line);
     std::sort(lines.begin(), lines.end());
     std::string sorted;
@@ -267,14 +257,14 @@ TEST(LimitsFile, WhatIsRefusedNamesFileLineKeyAndWhatIsAllowed) {
 }
 
 TEST(LimitsFile, FileOfALaterFormatIsRefusedForThatAlone) {
-  const std::string error = error_of("format = 2\n[classes.graph]\nwidth = 9\n");
+  const std::string error = limits_error("format = 2\n[classes.graph]\nwidth = 9\n");
   EXPECT_TRUE(
       error.starts_with("l.toml:1: format = 2 is newer than this streamgate, which reads "
                         "up to format 1; remedy: "))
       << error;
   EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 0) << error;
   EXPECT_EQ(parse_limits(with("format = 1\n", ""), "l.toml"), whole()) << "the first had no word";
-  EXPECT_TRUE(contains(error_of(with("format = 1", "format = 0")), "out of range"));
+  EXPECT_TRUE(contains(limits_error(with("format = 1", "format = 0")), "out of range"));
 }
 
 TEST(LimitsFile, FileThatWasCutOffNeverAllowsMore) {
@@ -303,13 +293,8 @@ TEST(LimitsFile, FileThatWasCutOffNeverAllowsMore) {
 
 TEST(LimitsFile, FileThatCannotBeReadNamesPathAndReason) {
   const TemporaryFolder folder;
-  const auto error_of_file = [](const fs::path& file) -> std::string {
-    try {
-      (void)load_limits(file);
-    } catch (const LimitsError& error) {
-      return error.what();
-    }
-    return "";
+  const auto error_of_file = [](const fs::path& file) {
+    return testing::message_of<LimitsError>([&] { (void)load_limits(file); });
   };
   EXPECT_EQ(error_of_file(folder / "absent.toml"),
             (folder / "absent.toml").string() + ": cannot be read: No such file or directory");

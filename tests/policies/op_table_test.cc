@@ -13,8 +13,12 @@
 #include <string_view>
 #include <vector>
 
+#include "../support/messages.h"
+
 namespace streamgate::policies {
 namespace {
+
+using streamgate::testing::contains;
 
 constexpr OpClassSet kRaw = OpClass::kRaw;
 constexpr OpClassSet kKernel = OpClass::kKernel;
@@ -44,16 +48,9 @@ OpTable extended(std::string_view toml) {
 }
 
 /// What is wrong with the text; empty when nothing is.
-std::string error_of(std::string_view toml) {
-  try {
-    (void)extended(toml);
-  } catch (const OpTableError& error) {
-    return error.what();
-  }
-  return "";
+std::string table_error(std::string_view toml) {
+  return testing::message_of<OpTableError>([&] { (void)extended(toml); });
 }
-
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 
 // ---- the shipped table ----
 
@@ -379,7 +376,7 @@ TEST(OpTable, WhatIsWrongIsNamedWithFileLineKeyAndWhatIsAllowed) {
       {"members = [\"a b\"]", {"ours.toml:4: operations.members[]", "is not the name"}},
   };
   for (const auto& [toml, words] : refusals) {
-    const std::string error = error_of(head + std::string(toml) + "\n");
+    const std::string error = table_error(head + std::string(toml) + "\n");
     for (const std::string_view word : words) {
       EXPECT_TRUE(contains(error, word)) << toml << "\nwants: " << word << "\nis: " << error;
     }
@@ -387,35 +384,35 @@ TEST(OpTable, WhatIsWrongIsNamedWithFileLineKeyAndWhatIsAllowed) {
 }
 
 TEST(OpTable, ANameOrABackendThatCannotBeIsRefused) {
-  EXPECT_TRUE(contains(error_of("[[operations]]\nnames = []\nbackend = \"mps\"\nclasses = \"raw\""),
+  EXPECT_TRUE(contains(table_error("[[operations]]\nnames = []\nbackend = \"mps\"\nclasses = \"raw\""),
                        "ours.toml:2: operations.names has no name"));
-  EXPECT_TRUE(contains(error_of("[[operations]]\nbackend = \"mps\"\nclasses = \"raw\""),
+  EXPECT_TRUE(contains(table_error("[[operations]]\nbackend = \"mps\"\nclasses = \"raw\""),
                        "ours.toml:1: operations.names"));
   const std::string backend =
-      error_of("[[operations]]\nnames = [\"a\"]\nbackend = \"emulator\"\nclasses = \"raw\"");
+      table_error("[[operations]]\nnames = [\"a\"]\nbackend = \"emulator\"\nclasses = \"raw\"");
   EXPECT_TRUE(contains(backend, "ours.toml:3: operations.backend")) << backend;
   EXPECT_TRUE(contains(backend, "\"cpu\", \"cuda\", \"mps\"")) << backend;
-  EXPECT_TRUE(contains(error_of("operation = 1\n"), "ours.toml:1: operation"));
+  EXPECT_TRUE(contains(table_error("operation = 1\n"), "ours.toml:1: operation"));
 }
 
 TEST(OpTable, TwoRowsThatSayTheSameAreRefused) {
   constexpr std::string_view kRow = "[[operations]]\nnames = [\"a\"]\nbackend = \"mps\"\n";
   const std::string twice = std::string(kRow) + "classes = \"raw\"\n";
-  EXPECT_TRUE(contains(error_of(twice + twice),
+  EXPECT_TRUE(contains(table_error(twice + twice),
                        "ours.toml:6: operations.names: aten::a on mps is there already, in the row "
                        "of line 1"))
-      << error_of(twice + twice);
-  EXPECT_TRUE(contains(error_of("[[operations]]\nnames = [\"a\", \"aten::a\"]\nbackend = \"mps\"\n"
+      << table_error(twice + twice);
+  EXPECT_TRUE(contains(table_error("[[operations]]\nnames = [\"a\", \"aten::a\"]\nbackend = \"mps\"\n"
                                 "classes = \"raw\"\n"),
                        "aten::a on mps is there already"));
   // With `then` the first row speaks of all versions.
-  EXPECT_TRUE(contains(error_of(twice + "before = \"2.9\"\nthen = \"graph\"\n" + std::string(kRow) +
+  EXPECT_TRUE(contains(table_error(twice + "before = \"2.9\"\nthen = \"graph\"\n" + std::string(kRow) +
                                 "classes = \"raw\"\nsince = \"2.9\"\n"),
                        "is there already"));
 }
 
 TEST(OpTable, ACircleThroughAnotherConditionIsRefused) {
-  const std::string error = error_of(R"(
+  const std::string error = table_error(R"(
 [[operations]]
 names = ["ours::op"]
 backend = "mps"
@@ -432,7 +429,7 @@ contiguous = false
 }
 
 TEST(OpTable, EverythingThatIsWrongIsReportedAtOnce) {
-  const std::string error = error_of(R"([[operations]]
+  const std::string error = table_error(R"([[operations]]
 names = ["a"]
 backend = "mps"
 classes = "fast"

@@ -33,7 +33,7 @@ std::unique_ptr<policies::LimitPolicy> knee_for(const Scenario& scenario,
                                       .latency_target = latency_target});
 }
 
-Result play(const Scenario& scenario, const Options& options = {}) {
+Result play_knee(const Scenario& scenario, const Options& options = {}) {
   return simulate(scenario, *knee_for(scenario), options);
 }
 
@@ -53,7 +53,7 @@ TEST(KneeSituations, APlantThatDiesAboveTheCeilingNeverDiesAndTheCeilingIsReache
       .duration_s = 60, .ceiling = 24, .load = closed(200), .plant = power(0.01, 100, 1)};
   scenario.crash_above = 24;
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {
-    const Result run = play(scenario, {.seed = seed, .measure_from_s = 10});
+    const Result run = play_knee(scenario, {.seed = seed, .measure_from_s = 10});
     EXPECT_FALSE(run.crashed);
     EXPECT_EQ(run.in_flight_max, 24U);
     EXPECT_GT(run.limit_mean, 0.9 * 24);
@@ -63,7 +63,7 @@ TEST(KneeSituations, APlantThatDiesAboveTheCeilingNeverDiesAndTheCeilingIsReache
 TEST(KneeSituations, AnHourOfOverloadShowsNoDrift) {
   const Scenario scenario{
       .duration_s = 3600, .ceiling = 64, .load = closed(128), .plant = power(0.05, 8, 1)};
-  const Result run = play(scenario, {.samples = 3600});
+  const Result run = play_knee(scenario, {.samples = 3600});
   const double early = mean_limit(run, 300, 1200);
   const double late = mean_limit(run, 2700, 3600);
   EXPECT_NEAR(late / early, 1, 0.1);
@@ -74,7 +74,7 @@ TEST(KneeSituations, LoadFarBelowTheLimitGrowsNothingAndShedsNothing) {
   Scenario scenario{.duration_s = 120, .initial_limit = 16, .ceiling = 256};
   scenario.plant = power(0.05, 32, 1);
   scenario.load = {.kind = LoadKind::kOpen, .stages = {{120, 100, 100}}};
-  const Result run = play(scenario);
+  const Result run = play_knee(scenario);
   EXPECT_LE(run.limit_max, 16U);
   EXPECT_LT(static_cast<double>(run.rejected), 0.01 * static_cast<double>(run.offered));
 }
@@ -84,7 +84,7 @@ TEST(KneeSituations, ABurstAfterIdlenessIsNotShed) {
   scenario.plant = power(0.05, 16, 1);
   scenario.load = {.kind = LoadKind::kOpen,
                    .stages = {{30, 20, 240}, {20, 0.5, 0.5}, {30, 240, 240}}};
-  const Result run = play(scenario);
+  const Result run = play_knee(scenario);
   EXPECT_LT(static_cast<double>(run.rejected), 0.01 * static_cast<double>(run.offered));
   EXPECT_LE(run.limit_last, 48U);
 }
@@ -93,7 +93,7 @@ TEST(KneeSituations, APlantThatRefusesAboveAWidthIsKeptBelowIt) {
   Scenario scenario{
       .duration_s = 120, .ceiling = 64, .load = closed(64), .plant = power(0.02, 50, 1)};
   scenario.reject_above = 10;
-  const Result run = play(scenario, {.measure_from_s = 30});
+  const Result run = play_knee(scenario, {.measure_from_s = 30});
   EXPECT_GT(run.throughput_per_s, 0.85 * 10 / 0.022);
   EXPECT_LE(run.limit_mean, 11);
 }
@@ -105,7 +105,7 @@ TEST(KneeSituations, WhenEverythingFailsTheLimitStaysWithinItsBoundsAndDoesNotGr
                     .load = closed(64),
                     .plant = power(0.01, 16, 1)};
   scenario.reject_above = 0;
-  const Result run = play(scenario);
+  const Result run = play_knee(scenario);
   EXPECT_EQ(run.completed, 0U);
   EXPECT_GT(run.rejected, 0U);
   EXPECT_LE(run.limit_max, 8U);
@@ -120,7 +120,7 @@ TEST(KneeSituations, APlantThatNeverAnswersEndsEveryRequestByItsTimeout) {
                     .load = closed(64),
                     .plant = power(0.01, 16, 1)};
   scenario.drop_above = 0;
-  const Result run = play(scenario);
+  const Result run = play_knee(scenario);
   EXPECT_EQ(run.completed, 0U);
   EXPECT_GE(run.timed_out, 290U);
   EXPECT_LE(run.limit_max, 8U);
@@ -133,7 +133,7 @@ TEST(KneeSituations, ALatencyTargetHoldsTheLimitBelowTheKnee) {
   scenario.plant = {.kind = PlantKind::kDelay, .service_s = 0.02, .scale = 0.1};
   const auto braked = knee_for(scenario, std::chrono::milliseconds(50));
   const Result with = simulate(scenario, *braked, {.measure_from_s = 30});
-  const Result without = play(scenario, {.measure_from_s = 30});
+  const Result without = play_knee(scenario, {.measure_from_s = 30});
   EXPECT_LT(with.latency_s.mean, 0.055);
   EXPECT_GT(without.latency_s.mean, 0.06);
   EXPECT_GT(braked->decision_counts()[static_cast<std::size_t>(policies::LimitReason::kLatency)],

@@ -50,7 +50,7 @@ using testing::TestDevice;
 using Random = std::minstd_rand;
 
 constexpr bool kSanitized = !std::string_view(STREAMGATE_TEST_SANITIZER).empty();
-constexpr std::array<std::size_t, kOpClasses> kCeilings = {6, 3, 2, 1};
+constexpr std::array<std::size_t, kOpClasses> kMixCeilings = {6, 3, 2, 1};
 
 unsigned make_seed() {
   const char* const given = std::getenv("STREAMGATE_STRESS_SEED");
@@ -82,7 +82,7 @@ void body(Executor& executor, World& world, OpClassSet classes, unsigned dice,
           executor::TaskContext& context) {
   for (const OpClass c : kAllOpClasses) {
     const std::size_t i = policies::index_of(c);
-    if (classes.contains(c) && world.inside[i].enter() > kCeilings[i]) ++world.violations;
+    if (classes.contains(c) && world.inside[i].enter() > kMixCeilings[i]) ++world.violations;
     if (classes.contains(OpClass::kExclusive) != (c == OpClass::kExclusive) &&
         world.inside[policies::index_of(OpClass::kExclusive)].inside() != 0 &&
         !classes.contains(OpClass::kExclusive)) {
@@ -234,7 +234,7 @@ Config draw_config(Random& random) {
   if (random() % 2 == 0) config.queue.when_full = policies::WhenFull::kShedLowest;
   for (const OpClass c : kAllOpClasses) {
     const std::size_t i = policies::index_of(c);
-    config.gates[i] = {.limit = 1 + random() % kCeilings[i], .ceiling = kCeilings[i]};
+    config.gates[i] = {.limit = 1 + random() % kMixCeilings[i], .ceiling = kMixCeilings[i]};
   }
   return config;
 }

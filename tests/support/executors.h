@@ -27,6 +27,9 @@ inline Config inline_config(std::size_t threads = 2) {
   return config;
 }
 
+/// One worker, and a raw limit of 1.
+inline ExecutorOptions narrow() { return {.config = inline_config(1)}; }
+
 inline Config with_gate(Config config, OpClass op_class, std::size_t limit, std::size_t ceiling) {
   auto& gate = config.gates[policies::index_of(op_class)];
   gate.limit = limit;

@@ -2,6 +2,7 @@
 //
 // `streamgate doctor --classify`: what it says of TorchScript files that are saved here, and of
 // files that are none.
+#include "../support/messages.h"
 #include "../support/temporary_folder.h"
 #include "doctor/classify.h"
 
@@ -19,11 +20,12 @@
 namespace streamgate::tools {
 namespace {
 
+using testing::contains;
 using testing::TemporaryFolder;
 using Json = nlohmann::json;
 
 /// linear (kernel or graph, as its input is), relu (graph in 2.9) and exp (raw), in a submodule.
-std::string save_model(const TemporaryFolder& folder) {
+std::string save_two_methods(const TemporaryFolder& folder) {
   torch::jit::Module inner("Inner");
   inner.define("def forward(self, x):\n    return torch.exp(torch.relu(x)) + torch.exp(x)\n");
   torch::jit::Module module("Model");
@@ -34,14 +36,10 @@ std::string save_model(const TemporaryFolder& folder) {
   return file;
 }
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != text.npos;
-}
-
 TEST(Classify, PrintsOperationsPlacesAndClassesAndTheModulesOwn) {
   const TemporaryFolder folder;
   const CommandResult result =
-      run_command({"doctor", "--classify", save_model(folder), "--backend", "emulator"});
+      run_command({"doctor", "--classify", save_two_methods(folder), "--backend", "emulator"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_TRUE(contains(result.out, "on emulator with libtorch 2.9\n")) << result.out;
   EXPECT_TRUE(contains(result.out, "aten::linear      1       kernel+graph\n")) << result.out;
@@ -54,7 +52,7 @@ TEST(Classify, PrintsOperationsPlacesAndClassesAndTheModulesOwn) {
 
 TEST(Classify, WithoutABackendItIsTheConfigs) {
   const TemporaryFolder folder;
-  const std::string model = save_model(folder);
+  const std::string model = save_two_methods(folder);
   const CommandResult plain = run_command({"doctor", "--classify", model});
   EXPECT_EQ(plain.exit_code, 0) << plain.err;
   EXPECT_TRUE(contains(plain.out, "class of the module: raw\n")) << plain.out;
@@ -79,7 +77,7 @@ std::set<std::string> fields_of(const Json& json, const std::string& prefix) {
 TEST(Classify, JsonSaysTheSameWithExactlyTheFieldsThatTheDocsDescribe) {
   const TemporaryFolder folder;
   const CommandResult result =
-      run_command({"doctor", "--classify", save_model(folder), "--backend", "emulator", "--json"});
+      run_command({"doctor", "--classify", save_two_methods(folder), "--backend", "emulator", "--json"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   const Json json = Json::parse(result.out, nullptr, false);
   ASSERT_TRUE(json.is_object()) << result.out;
@@ -117,7 +115,7 @@ TEST(Classify, AFileThatIsNoTorchScriptIsNamedWithARemedy) {
   const TemporaryFolder folder;
   const std::string empty = folder.write("empty.pt", "");
   const std::string text = folder.write("text.pt", "this is no archive");
-  const std::string whole = save_model(folder);
+  const std::string whole = save_two_methods(folder);
   std::ifstream stream(whole, std::ios::binary);
   const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
   const std::string cut = folder.write("cut.pt", bytes.substr(0, bytes.size() / 2));
@@ -146,7 +144,7 @@ TEST(Classify, ABrokenOpTableIsNamedByFileAndLine) {
   const std::string table = folder.write("ops.toml", "[[operations]]\nnames = [\"a\"]\n");
   const std::string config = folder.write("ours.toml", "op_table.file = \"" + table + "\"\n");
   const CommandResult result =
-      run_command({"doctor", "--classify", save_model(folder), "--config", config});
+      run_command({"doctor", "--classify", save_two_methods(folder), "--config", config});
   EXPECT_EQ(result.exit_code, 2);
   EXPECT_TRUE(contains(result.err, table + ":1: operations")) << result.err;
 }

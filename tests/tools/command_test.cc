@@ -11,17 +11,15 @@
 #include <string>
 #include <vector>
 
+#include "../support/messages.h"
 #include "../support/temporary_folder.h"
 #include "run_command.h"
 
 namespace streamgate::tools {
 namespace {
 
+using testing::contains;
 using testing::TemporaryFolder;
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != text.npos;
-}
 
 /// As the refusal of an unknown one lists them.
 std::vector<std::string> sub_commands() {

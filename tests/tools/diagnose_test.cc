@@ -8,8 +8,12 @@
 #include <algorithm>
 #include <string>
 
+#include "../support/messages.h"
+
 namespace streamgate::tools {
 namespace {
+
+using testing::contains;
 
 Report healthy() {
   Report report{.version = "0.1.0", .backends = {"cpu"}};
@@ -34,10 +38,6 @@ Finding only(const Report& report) {
   if (findings.empty()) return {};
   EXPECT_FALSE(findings[0].remedy.empty());
   return findings[0];
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != text.npos;
 }
 
 TEST(Diagnose, NothingIsWrongWithAHealthyReport) {

@@ -39,7 +39,7 @@ BlockReference answer_with(Channel& channel, std::string_view text) {
 }
 
 [[noreturn]] void hang() {
-  for (;;) pause();
+  for (;;) ::pause();
 }
 
 /// One line, in one write, so that lines of several workers do not mix.

@@ -4,19 +4,13 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cstdio>
+
+#include "format.h"
 
 namespace streamgate::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-template <typename... Values>
-std::string format(const char* pattern, Values... values) {
-  char line[256];
-  std::snprintf(line, sizeof line, pattern, values...);
-  return line;
-}
 
 const Series& best_of(const BenchRun& run) { return run.curve[run.best].series; }
 

@@ -5,9 +5,10 @@
 
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <optional>
 #include <vector>
+
+#include "format.h"
 
 namespace streamgate::tools {
 namespace {
@@ -21,13 +22,6 @@ double seconds(std::chrono::nanoseconds time) {
 }
 
 // ---- for people ----
-
-template <typename... Values>
-std::string format(const char* pattern, Values... values) {
-  char line[256];
-  std::snprintf(line, sizeof line, pattern, values...);
-  return line;
-}
 
 std::string boundary(const ClassLimits& limits) {
   if (!limits.first_failure) return "none";

@@ -17,13 +17,13 @@ namespace {
 
 namespace probe = executor::probe;
 
-struct Options {
+struct TrialOptions {
   probe::WorkloadOptions workload;
   std::vector<std::string> stages;
   probe::TrialLinks links;
 };
 
-int run(const Options& options) {
+int run_trial(const TrialOptions& options) {
   std::vector<probe::Stage> stages;
   for (const std::string& text : options.stages) stages.push_back(probe::parse_stage(text));
   if (stages.size() > probe::kMaxStages) throw std::invalid_argument("too many stages");
@@ -37,7 +37,7 @@ void add_probe_trial(CLI::App& app, Action& chosen) {
       "probe-trial", "Run one trial of the probe in this process, which may die");
   command->group("");  // Not listed.
   // Shared by the app, which parses into them, and the action, which outlives the parsing.
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TrialOptions>();
   command->add_option("--backend", options->workload.backend, "The backend")->required();
   command->add_option("--fault-model", options->workload.fault_model, "Of the emulator");
   command->add_option("--capture-mode", options->workload.capture_mode, "Of cuda");
@@ -49,7 +49,7 @@ void add_probe_trial(CLI::App& app, Action& chosen) {
   command->add_option("--board-fd", options->links.board, "Shared memory of the parent");
   command->add_option("--life-fd", options->links.life, "Pipe that ends with the parent");
   command->footer("Exit code: 0 all results right, 70 it cannot run, 71 a wrong result.");
-  command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+  command->callback([options, &chosen] { chosen = [options] { return run_trial(*options); }; });
 }
 
 }  // namespace streamgate::tools

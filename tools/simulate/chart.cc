@@ -3,7 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
+
+#include "format.h"
 
 namespace streamgate::tools {
 namespace {
@@ -16,14 +17,6 @@ constexpr double kLeft = 60;
 constexpr double kRight = 790;
 constexpr double kTop = 40;      ///< Of the plot, within its panel.
 constexpr double kBottom = 220;
-
-/// No text of a user's is ever formatted: names are those of policies, and the rest are numbers.
-template <typename... Values>
-std::string format(const char* pattern, Values... values) {
-  char line[512];
-  std::snprintf(line, sizeof line, pattern, values...);
-  return line;
-}
 
 /// The smallest of 1, 2 or 5 times a power of ten that is not below the value.
 double round_up(double value) {

@@ -3,7 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <cstdio>
+#include "format.h"
+
 
 namespace streamgate::tools {
 namespace {
@@ -12,13 +13,6 @@ using Json = nlohmann::ordered_json;
 using executor::simulation::Result;
 using executor::simulation::Sample;
 using executor::simulation::Times;
-
-template <typename... Values>
-std::string format(const char* pattern, Values... values) {
-  char line[256];
-  std::snprintf(line, sizeof line, pattern, values...);
-  return line;
-}
 
 // ---- for people ----
 

@@ -15,7 +15,7 @@
 namespace streamgate::tools {
 namespace {
 
-using Json = nlohmann::json;
+using PlainJson = nlohmann::json;
 using executor::simulation::Arrival;
 using executor::simulation::Load;
 using executor::simulation::LoadKind;
@@ -32,14 +32,14 @@ constexpr std::size_t kLargestFile = 1U << 20U;
 /// The keys of one object. Remembers which were asked for, as those are the ones that it may have.
 class Keys {
  public:
-  Keys(const Json& object, std::string at) : object_(object), at_(std::move(at)) {
+  Keys(const PlainJson& object, std::string at) : object_(object), at_(std::move(at)) {
     if (!object.is_object()) refuse((at_.empty() ? "the text" : at_) + " is not an object");
   }
 
   [[nodiscard]] std::string path(const std::string& key) const {
     return at_.empty() ? key : at_ + "." + key;
   }
-  [[nodiscard]] const Json* find(const std::string& key) {
+  [[nodiscard]] const PlainJson* find(const std::string& key) {
     known_ += (known_.empty() ? "" : ", ") + key;
     const auto found = object_.find(key);
     ++used_;
@@ -47,25 +47,25 @@ class Keys {
     --used_;
     return nullptr;
   }
-  [[nodiscard]] const Json& need(const std::string& key) {
-    if (const Json* value = find(key)) return *value;
+  [[nodiscard]] const PlainJson& need(const std::string& key) {
+    if (const PlainJson* value = find(key)) return *value;
     refuse(path(key) + " is missing");
   }
 
   void number(const std::string& key, double& to) {
-    if (const Json* value = find(key)) to = number_of(key, *value);
+    if (const PlainJson* value = find(key)) to = number_of(key, *value);
   }
   [[nodiscard]] double need_number(const std::string& key) { return number_of(key, need(key)); }
   void whole(const std::string& key, std::size_t& to) {
-    if (const Json* value = find(key)) to = whole_of(key, *value);
+    if (const PlainJson* value = find(key)) to = whole_of(key, *value);
   }
   void whole(const std::string& key, std::optional<std::size_t>& to) {
-    if (const Json* value = find(key)) to = whole_of(key, *value);
+    if (const PlainJson* value = find(key)) to = whole_of(key, *value);
   }
   [[nodiscard]] std::size_t need_whole(const std::string& key) { return whole_of(key, need(key)); }
 
   /// Which of the words the value is.
-  [[nodiscard]] std::size_t word(const std::string& key, const Json& value,
+  [[nodiscard]] std::size_t word(const std::string& key, const PlainJson& value,
                                  const std::vector<std::string>& words) const {
     std::string allowed;
     for (std::size_t i = 0; i < words.size(); ++i) {
@@ -86,15 +86,15 @@ class Keys {
   }
 
  private:
-  static std::string shown(const Json& value) {
-    const std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  static std::string shown(const PlainJson& value) {
+    const std::string text = value.dump(-1, ' ', false, PlainJson::error_handler_t::replace);
     return text.size() <= 40 ? text : text.substr(0, 40) + "...";
   }
-  [[nodiscard]] double number_of(const std::string& key, const Json& value) const {
+  [[nodiscard]] double number_of(const std::string& key, const PlainJson& value) const {
     if (value.is_number()) return value.get<double>();
     refuse(path(key) + " is " + shown(value) + "; allowed: a number");
   }
-  [[nodiscard]] std::size_t whole_of(const std::string& key, const Json& value) const {
+  [[nodiscard]] std::size_t whole_of(const std::string& key, const PlainJson& value) const {
     const double number = number_of(key, value);
     if (number >= 0 && number <= 1e15 && number == std::floor(number)) {
       return static_cast<std::size_t>(number);
@@ -102,18 +102,18 @@ class Keys {
     refuse(path(key) + " is " + shown(value) + "; allowed: a whole number from 0 to 10^15");
   }
 
-  const Json& object_;
+  const PlainJson& object_;
   std::string at_;
   std::string known_;
   std::size_t used_ = 0;
 };
 
-const Json& list_of(const Json& value, const std::string& path) {
+const PlainJson& list_of(const PlainJson& value, const std::string& path) {
   if (value.is_array()) return value;
   refuse(path + " is not a list; allowed: a list of objects");
 }
 
-LoadStage parse_load_stage(const Json& object, const std::string& at) {
+LoadStage parse_load_stage(const PlainJson& object, const std::string& at) {
   Keys keys(object, at);
   LoadStage stage{.seconds = keys.need_number("seconds")};
   if (object.contains("rps")) {
@@ -128,7 +128,7 @@ LoadStage parse_load_stage(const Json& object, const std::string& at) {
   return stage;
 }
 
-Load parse_load(const Json& object) {
+Load parse_load(const PlainJson& object) {
   Keys keys(object, "load");
   Load load;
   if (keys.word("kind", keys.need("kind"), {"closed", "open"}) == 0) {
@@ -138,12 +138,12 @@ Load parse_load(const Json& object) {
     return load;
   }
   load.kind = LoadKind::kOpen;
-  if (const Json* arrival = keys.find("arrival")) {
+  if (const PlainJson* arrival = keys.find("arrival")) {
     load.arrival = keys.word("arrival", *arrival, {"uniform", "poisson"}) == 0 ? Arrival::kUniform
                                                                                 : Arrival::kPoisson;
   }
   keys.whole("requests", load.requests);
-  for (const Json& stage : list_of(keys.need("stages"), "load.stages")) {
+  for (const PlainJson& stage : list_of(keys.need("stages"), "load.stages")) {
     const std::string at = "load.stages[" + std::to_string(load.stages.size()) + "]";
     load.stages.push_back(parse_load_stage(stage, at));
   }
@@ -155,7 +155,7 @@ Load parse_load(const Json& object) {
 void parse_plant_values(Keys& keys, Plant& plant) {
   keys.number("service_s", plant.service_s);
   keys.number("jitter", plant.jitter);
-  if (const Json* heavy = keys.find("heavy")) {
+  if (const PlainJson* heavy = keys.find("heavy")) {
     Keys inner(*heavy, keys.path("heavy"));
     plant.heavy_share = inner.need_number("share");
     plant.heavy_factor = inner.need_number("factor");
@@ -164,7 +164,7 @@ void parse_plant_values(Keys& keys, Plant& plant) {
   switch (plant.kind) {
     case PlantKind::kDelay:
       keys.number("scale", plant.scale);
-      if (const Json* knee = keys.find("knee")) {
+      if (const PlainJson* knee = keys.find("knee")) {
         Keys inner(*knee, keys.path("knee"));
         plant.knee = inner.need_number("at");
         plant.base = inner.need_number("base");
@@ -181,7 +181,7 @@ void parse_plant_values(Keys& keys, Plant& plant) {
   }
 }
 
-Plant parse_plant(const Json& object) {
+Plant parse_plant(const PlainJson& object) {
   Keys keys(object, "plant");
   const std::vector<std::string> kinds = {"delay", "power", "sharing"};
   const std::size_t kind = keys.word("kind", keys.need("kind"), kinds);
@@ -198,7 +198,7 @@ Plant parse_plant(const Json& object) {
   return plant;
 }
 
-Scenario parse(const Json& object) {
+Scenario parse(const PlainJson& object) {
   Keys keys(object, "");
   Scenario scenario;
   keys.number("duration_s", scenario.duration_s);
@@ -208,9 +208,9 @@ Scenario parse(const Json& object) {
   keys.whole("queue", scenario.queue);
   scenario.load = parse_load(keys.need("load"));
   scenario.plant = parse_plant(keys.need("plant"));
-  if (const Json* stages = keys.find("plant_stages")) {
+  if (const PlainJson* stages = keys.find("plant_stages")) {
     Plant plant = scenario.plant;
-    for (const Json& stage : list_of(*stages, "plant_stages")) {
+    for (const PlainJson& stage : list_of(*stages, "plant_stages")) {
       Keys inner(stage, "plant_stages[" + std::to_string(scenario.plant_stages.size()) + "]");
       const double from = inner.need_number("from_s");
       parse_plant_values(inner, plant);
@@ -228,10 +228,10 @@ Scenario parse(const Json& object) {
 }  // namespace
 
 Scenario parse_scenario(std::string_view text) {
-  Json object;
+  PlainJson object;
   try {
-    object = Json::parse(text);
-  } catch (const Json::exception& error) {
+    object = PlainJson::parse(text);
+  } catch (const PlainJson::exception& error) {
     refuse(std::string("it is no JSON: ") + error.what());
   }
   Scenario scenario = parse(object);
