@@ -29,6 +29,21 @@ enum class Repeat : std::uint8_t {
   kNever
 };
 
+/// Whether a call is captured as a graph of the device and replayed from then on. A replay gives
+/// what a run would give; what cannot be captured is run, every time.
+enum class GraphUse : std::uint8_t {
+  kAuto,    ///< After a few uses with the same shapes, if it can be and a replay saves something.
+  kAlways,  ///< At the first use, a TorchScript method's third, as libtorch compiles it until then;
+            ///< a call that cannot be captured fails, and says why.
+  kNever
+};
+
+/// Where a call's tensors are.
+enum class Data : std::uint8_t {
+  kAsGiven,  ///< Where the operation takes them; its results stay where it makes them.
+  kHost      ///< On the host: copied to the executor's device and back, where that is another.
+};
+
 /// All fields have defaults; use designated initialisers. What is not said here is as in
 /// TaskOptions.
 struct CallOptions {
@@ -43,6 +58,9 @@ struct CallOptions {
   std::optional<TraceContext> trace{};
   Place place = Place::kAnywhere;
   Repeat repeat = Repeat::kByOperation;
+  /// On a device without graphs kAuto is kNever, and kAlways an OperationError.
+  GraphUse graph = GraphUse::kAuto;
+  Data data = Data::kAsGiven;
 };
 
 }  // namespace streamgate::executor

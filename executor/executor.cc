@@ -8,10 +8,15 @@
 #include <streamgate/executor/internal/measured_limits.h>
 #include <streamgate/executor/learned_class.h>
 #if STREAMGATE_WITH_TORCH
+#include <streamgate/executor/internal/call_graphs.h>
 #include <streamgate/executor/internal/module_registry.h>
+#endif
+#if STREAMGATE_WITH_CUDA
+#include <streamgate/executor/backends/cuda_graph.h>
 #endif
 #if STREAMGATE_WITH_WORKERS
 #include <streamgate/executor/internal/torch_library.h>
+#include <streamgate/executor/workers/call_request.h>
 #include <streamgate/executor/workers/worker_overflow.h>
 #include <streamgate/executor/workers/worker_program.h>
 #endif
@@ -58,6 +63,15 @@ void resolve_threads(policies::Config::Executor& config) {
   }
 }
 
+#if STREAMGATE_WITH_TORCH
+/// Where modules are, and the tensors of calls, in libtorch's words. Backends that are not named
+/// are of the CPU, or have no device at all.
+std::string torch_device_of(const policies::Config& config) {
+  if (config.executor.backend == "cuda") return "cuda:" + std::to_string(config.cuda.device);
+  return config.executor.backend == "mps" ? "mps" : "cpu";
+}
+#endif
+
 /// Gives calls the way to worker processes, if the config asks for any.
 void open_overflow(Core& core) {
   const policies::Config::Overflow config = core.config().overflow;
@@ -80,6 +94,7 @@ void open_overflow(Core& core) {
   pool.supervisor.intra_op_threads =
       config.worker_threads != 0 ? config.worker_threads : core.config().executor.intra_op_threads;
   pool.supervisor.identity = loaded_torch_identity();
+  pool.supervisor.configuration = configuration_text(torch_device_of(core.config()));
   core.open_overflow([&](OverflowHome& home) {
     return std::make_unique<WorkerOverflow>(config, std::move(pool), home);
   });
@@ -128,15 +143,29 @@ std::unique_ptr<Core> make_core(ExecutorOptions options) {
   return core;
 }
 
-std::shared_ptr<ModuleRegistry> make_modules(std::string_view backend) {
+std::shared_ptr<ModuleRegistry> make_modules([[maybe_unused]] const Core& core) {
 #if STREAMGATE_WITH_TORCH
-  // The other backends are of the CPU, or have no device at all.
-  const bool has_device = backend == "cuda" || backend == "mps";
-  return std::make_shared<ModuleRegistry>(has_device ? std::string(backend) : "cpu");
+  return std::make_shared<ModuleRegistry>(torch_device_of(core.config()));
 #else
-  static_cast<void>(backend);
   return nullptr;
 #endif
+}
+
+std::shared_ptr<CallGraphs> make_graphs(
+    [[maybe_unused]] Executor& executor, [[maybe_unused]] const policies::Config& config,
+    [[maybe_unused]] const std::function<std::unique_ptr<GraphDevice>()>& own) {
+#if STREAMGATE_WITH_TORCH
+  const std::size_t bytes = config.cuda.graph_cache_bytes;
+  if (own)
+    return std::make_shared<CallGraphs>(executor, own(), GraphCacheOptions{.max_bytes = bytes});
+#if STREAMGATE_WITH_CUDA
+  if (config.executor.backend == "cuda" && bytes != 0) {
+    return std::make_shared<CallGraphs>(executor, make_cuda_graphs(config),
+                                        GraphCacheOptions{.max_bytes = bytes});
+  }
+#endif
+#endif
+  return nullptr;
 }
 
 }  // namespace
@@ -162,8 +191,12 @@ bool CallerNode::wait_turn() {
 
 // ---- the executor ----
 
-Executor::Executor(ExecutorOptions options)
-    : core_(make_core(std::move(options))), modules_(make_modules(core_->backend().name())) {}
+Executor::Executor(ExecutorOptions options) {
+  const auto graphs = std::move(options.graphs);
+  core_ = make_core(std::move(options));
+  modules_ = make_modules(*core_);
+  graphs_ = make_graphs(*this, core_->config(), graphs);
+}
 
 Executor::Executor(const std::filesystem::path& config_file)
     : Executor(ExecutorOptions{.config = policies::load_config(config_file)}) {}
@@ -248,7 +281,13 @@ std::size_t Executor::set_limit(OpClass op_class, std::size_t limit) noexcept {
 }
 
 policies::Config Executor::config() const { return core_->config(); }
-Snapshot Executor::snapshot() const { return core_->snapshot(); }
+Snapshot Executor::snapshot() const {
+  Snapshot now = core_->snapshot();
+#if STREAMGATE_WITH_TORCH
+  if (graphs_) now.graphs = graphs_->snapshot();
+#endif
+  return now;
+}
 Provenance Executor::provenance() const { return core_->backend().provenance(); }
 const Classifier& Executor::classifier() const noexcept { return core_->classifier(); }
 

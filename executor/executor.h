@@ -40,6 +40,9 @@ struct IValue;
 
 namespace streamgate::executor {
 
+struct Call;
+class CallGraphs;
+class GraphDevice;
 class ModuleRegistry;
 class Operation;
 
@@ -56,6 +59,8 @@ struct ExecutorOptions {
   /// Is told of tasks that have ended; null: nobody. Borrowed, see trace.h.
   TaskObserver* observer = nullptr;
   Observed observed = Observed::kTraced;
+  /// Makes what captures the graphs of calls; empty: the backend's, if its device has graphs.
+  std::function<std::unique_ptr<GraphDevice>()> graphs{};
 };
 
 /// A task given to Executor::run, as far as it does not depend on the callable. Not for users.
@@ -216,8 +221,10 @@ class Executor {
   // ---- calls; only in builds with libtorch, see operation.h ----
 
   /// Loads a TorchScript module for calls of its methods, on the backend's device, and sets it to
-  /// evaluation. The same again changes nothing. Blocks while it loads. Throws OperationError for a
-  /// file that is no such module, or a name that stands for another.
+  /// evaluation; or an AOTInductor package (.pt2, libtorch 2.6 and later), which was compiled for
+  /// that device. The same again changes nothing. Blocks while it loads. A package is machine code
+  /// that runs as this process. Throws OperationError for a file that is neither, or a name that
+  /// stands for another.
   void register_module(std::string name, const std::filesystem::path& file);
   /// The operation of that name: "aten::add.Tensor", "encoder.forward". Resolve once, call often.
   /// Throws OperationError.
@@ -227,7 +234,8 @@ class Executor {
   /// value is the operation's result, a tuple for several and None for none. Throws OperationError,
   /// with nothing submitted, for arguments that the operation does not take. The arguments must not
   /// be written to before the task has ended. One allocation, where the inputs have room for the
-  /// arguments left out.
+  /// arguments left out. On a device with graphs a call that comes again is replayed as one
+  /// (CallOptions::graph).
   [[nodiscard]] Future<c10::IValue> call(const Operation& operation,
                                          std::vector<c10::IValue> inputs,
                                          const CallOptions& options = {});
@@ -271,6 +279,8 @@ class Executor {
   [[nodiscard]] const Classifier& classifier() const noexcept;
 
  private:
+  [[nodiscard]] Call make_call(const Operation& operation, std::vector<c10::IValue> inputs,
+                               const CallOptions& options) const;
   [[nodiscard]] std::vector<std::string_view> take_over(const policies::Config& config);
   [[nodiscard]] Core& core() noexcept { return *core_; }
   [[nodiscard]] policies::OpClassSet classify(const TaskOptions& options) const noexcept;
@@ -279,6 +289,7 @@ class Executor {
 
   std::unique_ptr<Core> core_;
   std::shared_ptr<ModuleRegistry> modules_;  // Not shared: a type that a build may lack.
+  std::shared_ptr<CallGraphs> graphs_;       // Likewise; null on a device without graphs.
 };
 
 }  // namespace streamgate::executor

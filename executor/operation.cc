@@ -36,6 +36,12 @@ bool fits(const IValue& value, const Argument& argument) {
   }
 }
 
+IValue result_of(std::vector<IValue> stack) {
+  if (stack.empty()) return {};
+  if (stack.size() == 1) return std::move(stack.front());
+  return c10::ivalue::Tuple::create(std::move(stack));
+}
+
 std::string named(const Argument& argument, std::size_t position) {
   return "argument '" + argument.name() + "' (" + std::to_string(position) + ")";
 }
@@ -44,8 +50,7 @@ std::string named(const Argument& argument, std::size_t position) {
 
 Operation Operation::resolve(std::string_view name, const ModuleRegistry& modules,
                              const Classifier* classifier) {
-  if (name.find("::") != name.npos) return Operation(make_operator_target(name, classifier));
-  return Operation(modules.method(name, classifier));
+  return Operation(modules.operation(name, classifier));
 }
 
 Operation::Operation(std::shared_ptr<const OperationTarget> target) noexcept
@@ -98,9 +103,13 @@ IValue Operation::run(std::vector<IValue> arguments) const {
   // A result that another process made has no history, so none has one.
   const at::NoGradGuard no_grad;
   target_->run(arguments);
-  if (arguments.empty()) return {};
-  if (arguments.size() == 1) return std::move(arguments.front());
-  return c10::ivalue::Tuple::create(std::move(arguments));
+  return result_of(std::move(arguments));
+}
+
+IValue Operation::run_watched(std::vector<IValue> arguments) const {
+  const at::NoGradGuard no_grad;
+  target_->run_watched(arguments);
+  return result_of(std::move(arguments));
 }
 
 }  // namespace streamgate::executor

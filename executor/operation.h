@@ -40,8 +40,8 @@ enum class Effects : std::uint8_t {
   kWrites   ///< It writes to its arguments, or is there for another effect than its result.
 };
 
-/// An operator of libtorch's dispatcher, or a method of a registered TorchScript module, resolved
-/// once and cheap to call many times.
+/// An operator of libtorch's dispatcher, a method of a registered TorchScript module, or a
+/// registered AOTInductor package, resolved once and cheap to call many times.
 ///
 /// Thread-safety: immutable, so thread-safe; running is as safe as what it runs, which is what
 /// gates are for. Ownership: a handle; copies share the resolved operation, and a method keeps its
@@ -54,11 +54,11 @@ enum class Effects : std::uint8_t {
 ///     auto here = executor.run(executor.operation("encoder.forward"), {input});
 class Operation {
  public:
-  enum class Kind : std::uint8_t { kOperator, kMethod };
+  enum class Kind : std::uint8_t { kOperator, kMethod, kPackage };
 
   /// "aten::linear" and "aten::add.Tensor" name operators, with the overload after the dot;
   /// "encoder.forward" names a method of the module registered as "encoder". `classifier` gives the
-  /// op class; null where nobody will ask for it.
+  /// op class; null where nobody will ask for it. A package has one method, forward.
   [[nodiscard]] static Operation resolve(std::string_view name, const ModuleRegistry& modules,
                                          const Classifier* classifier);
   explicit Operation(std::shared_ptr<const OperationTarget> target) noexcept;
@@ -85,9 +85,14 @@ class Operation {
   /// Runs on this thread, recording no gradients. Several results come as a tuple, none as None.
   /// REQUIRES: the arguments are what bind gave.
   [[nodiscard]] c10::IValue run(std::vector<c10::IValue> arguments) const;
+  /// The same, and notes in the target what speaks against a graph of it.
+  [[nodiscard]] c10::IValue run_watched(std::vector<c10::IValue> arguments) const;
 
   /// Not for users.
   [[nodiscard]] const OperationTarget& target() const noexcept { return *target_; }
+  [[nodiscard]] std::shared_ptr<const OperationTarget> shared_target() const noexcept {
+    return target_;
+  }
 
  private:
   std::shared_ptr<const OperationTarget> target_;  // Shared by copies, in tasks that go on too.

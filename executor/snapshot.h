@@ -144,6 +144,22 @@ struct OverflowSnapshot {
   std::vector<Quarantined> quarantined{};  ///< The latest calls that have killed workers.
 };
 
+/// Calls on a device that has graphs, and the graphs that were captured of them. All zero
+/// elsewhere.
+struct GraphsSnapshot {
+  std::uint64_t replays = 0;
+  std::uint64_t eager = 0;     ///< Calls that ran without a graph.
+  std::uint64_t captures = 0;  ///< That succeeded.
+  std::uint64_t failures = 0;  ///< Captures that did not.
+  std::uint64_t deferred = 0;  ///< Captures put off: somebody else captured, or there was no room.
+  std::uint64_t evicted = 0;
+  std::size_t graphs = 0;     ///< Captured now; one call has one for each stream that it came on.
+  std::size_t bytes = 0;      ///< Of the device, that they take.
+  std::size_t max_bytes = 0;  ///< That they may take.
+  /// Each kind of call that is not captured, and why.
+  std::vector<std::string> not_capturable{};
+};
+
 struct Snapshot {
   std::string backend;
   struct Limits {
@@ -188,11 +204,12 @@ struct Snapshot {
   struct Reloads {
     std::uint64_t applied = 0;
     std::uint64_t failed = 0;
-    bool last_failed = false;         ///< The config in effect is older than its file.
+    bool last_failed = false;          ///< The config in effect is older than its file.
     std::size_t keys_for_restart = 0;  ///< That the last good one found to differ.
   } reloads;
   WorkersSnapshot workers;
   OverflowSnapshot overflow;
+  GraphsSnapshot graphs;
 };
 
 }  // namespace streamgate::executor

@@ -103,6 +103,7 @@ struct Config {
     std::size_t device = 0;
     /// What libtorch's threads may do beside a capture; never global, which forbids raw work.
     std::string capture_mode = "thread_local";
+    std::size_t graph_cache_bytes = std::size_t{4} << 30;  ///< Of calls' graphs; 0: none are made.
 
     bool operator==(const Cuda&) const = default;
   } cuda;

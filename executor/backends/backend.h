@@ -146,6 +146,10 @@ class Backend {
     return nullptr;
   }
 
+  /// Called once a task when its work on the stream has ended, before its permit of these classes
+  /// goes back: for a device on which work leaves something behind that is to be cleared away.
+  virtual void clear_up_after(policies::OpClassSet classes) noexcept { static_cast<void>(classes); }
+
   /// Waits until the stream is idle; false when the deadline came first.
   [[nodiscard]] virtual bool synchronize(
       StreamIndex stream, std::chrono::steady_clock::time_point deadline) noexcept = 0;

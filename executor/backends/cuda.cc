@@ -162,6 +162,55 @@ std::size_t level_of(Priority priority) {
   return priority == Priority::kHighest ? 2 : priority == Priority::kHigh ? 1 : 0;
 }
 
+/// What libtorch keeps of graphs that are gone: each has a pool of memory of its own, which goes
+/// back to the device only when libtorch finds no more for itself. CUDA needs some for every new
+/// graph and then has none: a service that captures and destroys graphs of its own ran out of 80
+/// GiB in two minutes (docs/cuda.md). So whoever has just held the permit of class graph, when
+/// nobody captures, has libtorch give back what it keeps, whenever that has grown by a good part of
+/// the device. Used by the one who holds the permit.
+class KeptMemory {
+ public:
+  void look(c10::DeviceIndex device) noexcept {
+    const std::size_t task = tasks_++;
+    if (task % kBetweenLooks != 0 || Process::instance().refusal() != nullptr ||
+        Process::instance().lost()) {
+      return;
+    }
+    try {
+      if (most_ == 0) {
+        most_ = cuda_memory(static_cast<std::size_t>(device)).total / 4;
+        step_ = most_ / 8;
+      }
+      if (kept(device) < after_ + step_) return;
+      c10::cuda::CUDACachingAllocator::emptyCache();
+      after_ = kept(device);
+      // What is back at once was no graph's, but is in use by turns: to give it back costs time.
+      const bool at_once = task - last_ < kSoon;
+      step_ = at_once ? std::min(2 * step_, most_) : most_ / 8;
+      last_ = task;
+    } catch (const std::exception&) {
+      // A device that is being lost; whoever uses it next says so.
+    }
+  }
+
+ private:
+  static constexpr std::size_t kBetweenLooks = 16;
+  static constexpr std::size_t kSoon = 256;  ///< Tasks of class graph.
+
+  [[nodiscard]] static std::size_t kept(c10::DeviceIndex device) {
+    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device);
+    // The first of each is the sum over the allocator's pools.
+    return static_cast<std::size_t>(stats.reserved_bytes[0].current -
+                                    stats.allocated_bytes[0].current);
+  }
+
+  std::size_t tasks_ = 0;
+  std::size_t most_ = 0;   ///< That it may grow before anything is given back.
+  std::size_t step_ = 0;   ///< That it may grow now.
+  std::size_t after_ = 0;  ///< What was kept after the last time, all of it in use by somebody.
+  std::size_t last_ = 0;   ///< The task after which that was.
+};
+
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(std::size_t device) : device_(static_cast<c10::DeviceIndex>(device)) {}
@@ -287,6 +336,10 @@ class CudaBackend final : public Backend {
     return Process::instance().loss();
   }
 
+  void clear_up_after(policies::OpClassSet classes) noexcept override {
+    if (classes.contains(policies::OpClass::kGraph)) kept_.look(device_);
+  }
+
   bool synchronize(StreamIndex index,
                    std::chrono::steady_clock::time_point deadline) noexcept override {
     if (Process::instance().refusal() != nullptr) return false;
@@ -303,6 +356,7 @@ class CudaBackend final : public Backend {
   }
 
   const c10::DeviceIndex device_;
+  KeptMemory kept_;
   Watched::Slots* const slots_ = new Watched::Slots;
   bool watched_ = false;
 };

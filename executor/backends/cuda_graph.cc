@@ -19,6 +19,7 @@
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -162,6 +163,11 @@ struct SparePools {
     const std::lock_guard lock(mutex);
     pools.push_back(std::move(pool));
   }
+  void clear() {
+    std::vector<std::unique_ptr<Pool>> gone;
+    const std::lock_guard lock(mutex);
+    gone.swap(pools);
+  }
 };
 
 /// From begin to end of one capture on a stream. An end must come whatever is thrown in between, or
@@ -189,6 +195,7 @@ class Capture {
       destroy();
       throw NotCapturable("CUDA could not capture it: " + cuda::words_of(state));
     }
+    static_cast<void>(cudaGraphGetNodes(graph_, nullptr, &nodes_));
     // As libtorch instantiates its own: what cudaMallocAsync gave out in the graph is freed at the
     // next launch, and a kernel keeps the priority of the stream that it was captured on.
     cudaGraphExec_t executable = nullptr;
@@ -200,6 +207,9 @@ class Capture {
     return executable;
   }
 
+  /// Kernels and copies in it; after the end.
+  [[nodiscard]] std::size_t nodes() const noexcept { return nodes_; }
+
  private:
   void destroy() {
     if (graph_ != nullptr) static_cast<void>(cudaGraphDestroy(std::exchange(graph_, nullptr)));
@@ -207,6 +217,7 @@ class Capture {
 
   cudaStream_t stream_;
   cudaGraph_t graph_ = nullptr;
+  std::size_t nodes_ = 0;
   bool ended_ = false;
 };
 
@@ -248,6 +259,12 @@ class CudaCapturedGraph final : public CapturedGraph {
         done.add_(1);
       }
       executable_ = capture.end();
+      // Beside its launch a replay copies what is not copied in the graph.
+      const auto copies =
+          std::count_if(host_inputs_.begin(), host_inputs_.end(),
+                        [](const at::Tensor& host) { return !host.defined(); }) +
+          (results == GraphResults::kDevice ? static_cast<std::ptrdiff_t>(outputs_.size()) : 0);
+      pays_ = capture.nodes() > static_cast<std::size_t>(1 + copies);
     }
     pool_->close();
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
@@ -297,6 +314,7 @@ class CudaCapturedGraph final : public CapturedGraph {
   }
 
   std::size_t bytes() const noexcept override { return bytes_; }
+  bool pays() const noexcept override { return pays_; }
 
  private:
   void make_inputs(c10::DeviceIndex device, const Tensors& inputs) {
@@ -416,12 +434,15 @@ class CudaCapturedGraph final : public CapturedGraph {
   int launches_ = 0;
   cudaGraphExec_t executable_ = nullptr;
   std::size_t bytes_ = 0;
+  bool pays_ = true;
 };
 
 class CudaGraphs final : public GraphDevice {
  public:
   CudaGraphs(std::size_t device, CaptureMode mode)
       : device_(static_cast<c10::DeviceIndex>(device)), mode_(mode) {}
+
+  at::Device device() const noexcept override { return {at::kCUDA, device_}; }
 
   Tensors on_device(const Tensors& inputs) const override {
     Tensors placed;
@@ -435,7 +456,9 @@ class CudaGraphs final : public GraphDevice {
   Tensors on_host(const Tensors& outputs) const override {
     Tensors copies;
     copies.reserve(outputs.size());
-    for (const at::Tensor& output : outputs) copies.push_back(output.cpu());
+    for (const at::Tensor& output : outputs) {
+      copies.push_back(output.defined() ? output.cpu() : output);
+    }
     return copies;
   }
 
@@ -458,6 +481,16 @@ class CudaGraphs final : public GraphDevice {
       // captured says which it is.
       static_cast<void>(cudaGetLastError());
       throw NotCapturable(first_line(error.what()));
+    }
+  }
+
+  void give_back_memory() noexcept override {
+    if (Process::instance().refusal() != nullptr || Process::instance().lost()) return;
+    try {
+      spare_->clear();
+      allocator::emptyCache();
+    } catch (const std::exception&) {
+      // A device that is being lost; whoever uses it next says so.
     }
   }
 

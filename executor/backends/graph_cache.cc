@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string_view>
 #include <utility>
 
 namespace streamgate::executor {
@@ -21,14 +22,18 @@ using policies::OpClass;
 constexpr std::size_t kMostKnown = 65'536;
 constexpr std::size_t kMostRefusals = 256;
 
-std::uint64_t next_id() {
-  static std::atomic<std::uint64_t> next{1};
-  return next.fetch_add(1, std::memory_order_relaxed);
-}
+/// Named, as g++ 13.3 dies of such options in braces where Operation is not complete.
+TaskOptions as_graph(std::string_view name) { return {.op_class = OpClass::kGraph, .name = name}; }
 
 }  // namespace
 
-GraphFunction::GraphFunction(Callable callable) : callable_(std::move(callable)), id_(next_id()) {}
+GraphFunction::GraphFunction(Callable callable)
+    : GraphFunction({.id = new_id()}, std::move(callable)) {}
+
+std::uint64_t GraphFunction::new_id() noexcept {
+  static std::atomic<std::uint64_t> next{1};
+  return next.fetch_add(1, std::memory_order_relaxed);
+}
 
 // ---- one use of a captured call ----
 
@@ -65,17 +70,25 @@ GraphCache::GraphCache(Executor& executor, std::unique_ptr<GraphDevice> device,
     : executor_(executor), device_(std::move(device)), options_(options) {}
 
 GraphCache::~GraphCache() {
-  const auto ended = executor_.run({.op_class = OpClass::kGraph, .name = "give up graphs"},
-                                   [this] { give_up_all(); });
+  const auto ended = executor_.run(as_graph("give up graphs"), [this] {
+    give_up_all();
+    device_->give_back_memory();
+  });
   // An executor that takes no more tasks has none that could be in the way.
-  if (ended.outcome() != Outcome::kOk) give_up_all();
+  if (ended.outcome() != Outcome::kOk) {
+    give_up_all();
+    device_->give_back_memory();
+  }
 }
 
 bool GraphCache::make_key(const GraphFunction& function, const Tensors& inputs,
                           GraphResults results, Key& key) {
   std::vector<std::int64_t>& words = key.words;
-  words.reserve(6 + inputs.size() * 12);
-  words.push_back(static_cast<std::int64_t>(function.id()));
+  const GraphFunction::Identity& identity = function.identity();
+  words.reserve(7 + identity.constants.size() + inputs.size() * 12);
+  words.push_back(static_cast<std::int64_t>(identity.id));
+  words.push_back(static_cast<std::int64_t>(identity.constants.size()));
+  words.insert(words.end(), identity.constants.begin(), identity.constants.end());
   words.push_back(static_cast<std::int64_t>(results) * 2 +
                   static_cast<std::int64_t>(at::GradMode::is_enabled()));
   // Autocast and inference mode are dispatch keys that a thread adds or leaves out.
@@ -111,18 +124,43 @@ Tensors GraphCache::run(TaskContext& context, const GraphFunction& function, con
     }
     return run_eagerly(function, inputs, call.results, nullptr, slot, key, call.use);
   }
-  {
-    const Use use(slot, key);
-    if (use.entry() != nullptr) {
-      // Relaxed: an estimate of age.
-      use.entry()->last_use = clock_.fetch_add(1, std::memory_order_relaxed);
-      Tensors outputs = use.entry()->graph->replay(inputs);
-      replays_.fetch_add(1, std::memory_order_relaxed);
-      return outputs;
-    }
-  }
+  if (std::optional<Tensors> outputs = replay(slot, key, inputs)) return *std::move(outputs);
   const std::shared_ptr<Known> known = known_of(key);
   return run_eagerly(function, inputs, call.results, known, slot, key, call.use);
+}
+
+std::optional<Tensors> GraphCache::replay(Slot& slot, const Key& key, const Tensors& inputs) {
+  try {
+    const Use use(slot, key);
+    if (use.entry() == nullptr) return std::nullopt;
+    // Relaxed: an estimate of age.
+    use.entry()->last_use = clock_.fetch_add(1, std::memory_order_relaxed);
+    Tensors outputs = use.entry()->graph->replay(inputs);
+    replays_.fetch_add(1, std::memory_order_relaxed);
+    return outputs;
+  } catch (const c10::OutOfMemoryError&) {
+    // After the use, as this graph may go, too.
+    ran_out_of_memory();
+    throw;
+  }
+}
+
+void GraphCache::ran_out_of_memory() {
+  // Whoever captures next makes room for the others, unless it can be done now.
+  out_of_memory_.store(true, std::memory_order_relaxed);
+  try {
+    static_cast<void>(executor_.run(as_graph("give up graphs"), [this] {
+      out_of_memory_.store(false, std::memory_order_relaxed);
+      give_up(0, 0);
+      device_->give_back_memory();
+    }));
+  } catch (const NestedWaitError&) {
+  }
+}
+
+void GraphCache::remember(const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  if (refusals_.size() < kMostRefusals) refusals_.push_back(why);
 }
 
 std::shared_ptr<GraphCache::Known> GraphCache::known_of(const Key& key) {
@@ -154,9 +192,11 @@ Tensors GraphCache::run_eagerly(const GraphFunction& function, const Tensors& in
       const std::size_t uses = 1 + known->uses.fetch_add(1, std::memory_order_relaxed);
       // What has just run has also warmed up: whatever libtorch makes at the first use on this
       // stream is made, and the capture executes nothing, so the call's effects happen once.
-      if (use == GraphUse::kAlways || uses > options_.eager_uses) {
+      const bool pays = !known->saves_nothing.load(std::memory_order_relaxed);
+      const bool settled = uses > function.identity().first_runs;
+      if (settled && (use == GraphUse::kAlways || (pays && uses > options_.eager_uses))) {
         if (use == GraphUse::kAlways || has_room()) {
-          try_capture(function, inputs, outputs, results, known, slot, key);
+          try_capture(function, inputs, outputs, results, known, slot, key, use);
         } else {
           deferred_.fetch_add(1, std::memory_order_relaxed);
         }
@@ -168,13 +208,7 @@ Tensors GraphCache::run_eagerly(const GraphFunction& function, const Tensors& in
     }
     return results == GraphResults::kHost ? device_->on_host(outputs) : outputs;
   } catch (const c10::OutOfMemoryError&) {
-    // This task fails. Whoever captures next makes room for the others.
-    out_of_memory_.store(true, std::memory_order_relaxed);
-    try {
-      static_cast<void>(executor_.run({.op_class = OpClass::kGraph, .name = "give up graphs"},
-                                      [this] { give_up(0, 0); }));
-    } catch (const NestedWaitError&) {
-    }
+    ran_out_of_memory();
     throw;
   }
 }
@@ -199,7 +233,8 @@ bool GraphCache::has_room() noexcept {
 
 void GraphCache::try_capture(const GraphFunction& function, const Tensors& inputs,
                              const Tensors& outputs, GraphResults results,
-                             const std::shared_ptr<Known>& known, Slot& slot, const Key& key) {
+                             const std::shared_ptr<Known>& known, Slot& slot, const Key& key,
+                             GraphUse use) {
   if (std::any_of(outputs.begin(), outputs.end(), [](const at::Tensor& output) {
         return output.defined() && output.requires_grad();
       })) {
@@ -210,8 +245,8 @@ void GraphCache::try_capture(const GraphFunction& function, const Tensors& input
     // Within this task, on its stream: so the graph belongs to the slot from its first kernel on,
     // and whatever libtorch keeps for each stream (the workspace of a matrix product, say) is the
     // slot's, too, and never that of a replay beside it.
-    static_cast<void>(executor_.run({.op_class = OpClass::kGraph, .name = "capture"}, [&] {
-      capture(function, inputs, outputs, results, known, slot, key);
+    static_cast<void>(executor_.run(as_graph("capture"), [&] {
+      capture(function, inputs, outputs, results, known, slot, key, use);
     }));
   } catch (const NestedWaitError&) {
     // Somebody else captures. This call has its result; the next one tries again.
@@ -221,9 +256,11 @@ void GraphCache::try_capture(const GraphFunction& function, const Tensors& input
 
 void GraphCache::capture(const GraphFunction& function, const Tensors& inputs,
                          const Tensors& outputs, GraphResults results,
-                         const std::shared_ptr<Known>& known, Slot& slot, const Key& key) {
+                         const std::shared_ptr<Known>& known, Slot& slot, const Key& key,
+                         GraphUse use) {
   if (out_of_memory_.exchange(false, std::memory_order_relaxed)) {
-    give_up(options_.max_bytes / 2, options_.max_graphs);
+    give_up(0, 0);
+    device_->give_back_memory();
   }
   std::unique_ptr<CapturedGraph> graph;
   try {
@@ -231,10 +268,16 @@ void GraphCache::capture(const GraphFunction& function, const Tensors& inputs,
   } catch (const c10::OutOfMemoryError&) {
     failures_.fetch_add(1, std::memory_order_relaxed);
     give_up(0, 0);
+    device_->give_back_memory();
     return;
   } catch (const NotCapturable& error) {
     failures_.fetch_add(1, std::memory_order_relaxed);
     refuse(*known, error.what());
+    return;
+  }
+  if (use == GraphUse::kAuto && !graph->pays()) {
+    known->saves_nothing.store(true, std::memory_order_relaxed);
+    remember("a replay would start as much work as the call itself");
     return;
   }
   const std::size_t bytes = graph->bytes();
@@ -249,6 +292,7 @@ void GraphCache::capture(const GraphFunction& function, const Tensors& inputs,
   const std::lock_guard lock(slot.mutex);
   Entry& entry = slot.entries[key];
   entry.known = known;
+  entry.uses = function.identity().uses;
   entry.graph = std::move(graph);
   entry.last_use = clock_.fetch_add(1, std::memory_order_relaxed);
   bytes_.fetch_add(bytes, std::memory_order_relaxed);
@@ -283,6 +327,7 @@ void GraphCache::give_up(std::size_t bytes, std::size_t graphs) {
       }
     }
     if (oldest_slot == nullptr) return;  // All are in use: a little more than allowed, for a while.
+    std::shared_ptr<const void> uses;    // Ends after the graph.
     std::unique_ptr<CapturedGraph> graph;
     {
       const std::lock_guard lock(oldest_slot->mutex);
@@ -290,6 +335,7 @@ void GraphCache::give_up(std::size_t bytes, std::size_t graphs) {
       // It may have come into use since.
       if (found->second.in_use) continue;
       graph = std::move(found->second.graph);
+      uses = std::move(found->second.uses);
       oldest_slot->entries.erase(found);
     }
     bytes_.fetch_sub(graph->bytes(), std::memory_order_relaxed);
@@ -307,8 +353,10 @@ void GraphCache::give_up_all() noexcept {
 }
 
 void GraphCache::trim(std::size_t bytes) {
-  static_cast<void>(executor_.run({.op_class = OpClass::kGraph, .name = "give up graphs"},
-                                  [&] { give_up(bytes, options_.max_graphs); }));
+  static_cast<void>(executor_.run(as_graph("give up graphs"), [&] {
+    give_up(bytes, options_.max_graphs);
+    device_->give_back_memory();
+  }));
 }
 
 GraphCacheSnapshot GraphCache::snapshot() const {
@@ -319,7 +367,8 @@ GraphCacheSnapshot GraphCache::snapshot() const {
                          .deferred = deferred_,
                          .evicted = evicted_,
                          .graphs = graphs_,
-                         .bytes = bytes_};
+                         .bytes = bytes_,
+                         .max_bytes = options_.max_bytes};
   const std::lock_guard lock(mutex_);
   now.not_capturable = refusals_;
   return now;

@@ -5,7 +5,9 @@
 // knows (cuda_graph.h); here is only the bookkeeping, so that it is tested without one.
 #pragma once
 
+#include <streamgate/executor/call.h>
 #include <streamgate/executor/executor.h>
+#include <streamgate/executor/snapshot.h>
 
 #include <ATen/core/Tensor.h>
 
@@ -16,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
@@ -27,12 +30,6 @@ using Tensors = std::vector<at::Tensor>;
 
 /// Where a call's results are wanted. On the host they are complete when the call returns.
 enum class GraphResults : std::uint8_t { kDevice, kHost };
-
-enum class GraphUse : std::uint8_t {
-  kAuto,    ///< Captured after a few uses, if it can be.
-  kAlways,  ///< Captured at the first use; a call that cannot be captured fails.
-  kNever
-};
 
 /// Why a call cannot be captured. Thrown by GraphDevice::capture, and to who insists (kAlways).
 class NotCapturable : public std::runtime_error {
@@ -47,14 +44,28 @@ class GraphFunction {
  public:
   using Callable = std::function<Tensors(const Tensors&)>;
 
+  /// Which function it is, for one that is made anew for each call.
+  struct Identity {
+    std::uint64_t id = 0;                   ///< Of new_id.
+    std::vector<std::int64_t> constants{};  ///< All that it depends on beside its inputs.
+    std::shared_ptr<const void> uses{};     ///< Kept for as long as there is a graph of it.
+    std::size_t first_runs =
+        0;  ///< That it needs before it is what it will be, as it compiles itself.
+  };
+
   explicit GraphFunction(Callable callable);
+  GraphFunction(Identity identity, Callable callable)
+      : callable_(std::move(callable)), identity_(std::move(identity)) {}
+
+  /// Never given to another in this process.
+  [[nodiscard]] static std::uint64_t new_id() noexcept;
 
   [[nodiscard]] Tensors operator()(const Tensors& inputs) const { return callable_(inputs); }
-  [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+  [[nodiscard]] const Identity& identity() const noexcept { return identity_; }
 
  private:
   Callable callable_;
-  std::uint64_t id_;  ///< Never another function's in this process.
+  Identity identity_;
 };
 
 /// One captured call with buffers of its own. Used by one thread at a time. Destroyed under a
@@ -67,12 +78,15 @@ class CapturedGraph {
   [[nodiscard]] virtual Tensors replay(const Tensors& inputs) = 0;
   /// Of the device.
   [[nodiscard]] virtual std::size_t bytes() const noexcept = 0;
+  /// Whether a replay, with the copies that it needs, is less work to start than the call itself.
+  [[nodiscard]] virtual bool pays() const noexcept { return true; }
 };
 
 /// What the cache needs of a device. Thread-safe but for capture, of which there is one at a time.
 class GraphDevice {
  public:
   virtual ~GraphDevice() = default;
+  [[nodiscard]] virtual at::Device device() const noexcept = 0;
   /// The inputs as the function is given them: those elsewhere are copied to the device.
   [[nodiscard]] virtual Tensors on_device(const Tensors& inputs) const = 0;
   [[nodiscard]] virtual Tensors on_host(const Tensors& outputs) const = 0;
@@ -82,6 +96,9 @@ class GraphDevice {
                                                                const Tensors& inputs,
                                                                const Tensors& outputs,
                                                                GraphResults results) = 0;
+  /// Memory that is kept for the next graphs goes back to the device. Under a permit of class
+  /// graph.
+  virtual void give_back_memory() noexcept {}
 };
 
 struct GraphCacheOptions {
@@ -96,18 +113,7 @@ struct GraphCall {
   GraphResults results = GraphResults::kDevice;
 };
 
-struct GraphCacheSnapshot {
-  std::uint64_t replays = 0;
-  std::uint64_t eager = 0;     ///< Calls that ran without a graph.
-  std::uint64_t captures = 0;  ///< That succeeded.
-  std::uint64_t failures = 0;  ///< Captures that did not.
-  std::uint64_t deferred = 0;  ///< Captures put off: somebody else captured, or there was no room.
-  std::uint64_t evicted = 0;
-  std::size_t graphs = 0;
-  std::size_t bytes = 0;
-  /// Each call that cannot be captured, and why.
-  std::vector<std::string> not_capturable{};
-};
+using GraphCacheSnapshot = GraphsSnapshot;
 
 /// Runs calls from tasks, by replay where it can.
 ///
@@ -119,8 +125,9 @@ struct GraphCacheSnapshot {
 /// the executor and owns the graphs; the functions may end before it. Blocking: run waits for the
 /// device where results are wanted on the host, else not. The destructor runs a task. Failure: what
 /// the function throws; NotCapturable to who insists. A call that changes its inputs, draws random
-/// numbers, reads from the device or needs gradients is not captured but run, every time. When the
-/// device is out of memory the task fails, and graphs that nobody uses are given up.
+/// numbers, reads from the device or needs gradients is not captured but run, every time; so is one
+/// whose replay would not pay, unless somebody insists. When the device is out of memory the task
+/// fails, and graphs that nobody uses are given up, with their memory.
 ///
 ///     GraphCache cache(executor, make_cuda_graphs(executor.config()));
 ///     const GraphFunction forward([&](const Tensors& x) { return Tensors{model.forward(x[0])}; });
@@ -145,6 +152,17 @@ class GraphCache {
   /// those in use. Outside of tasks.
   void trim(std::size_t bytes);
 
+  /// In a task that found no memory on the device: all graphs that nobody uses are given up, now
+  /// or, where somebody captures, before the next capture.
+  void ran_out_of_memory();
+
+  /// Counts a call that ran beside the cache, as it can have no graph.
+  void count_eager() noexcept { eager_.fetch_add(1, std::memory_order_relaxed); }
+  /// Tells the snapshot's readers of a kind of call that is not captured.
+  void remember(const std::string& why);
+
+  [[nodiscard]] at::Device device() const noexcept { return device_->device(); }
+
   [[nodiscard]] GraphCacheSnapshot snapshot() const;
 
  private:
@@ -161,10 +179,12 @@ class GraphCache {
   struct Known {
     std::atomic<std::size_t> uses{0};
     std::atomic<bool> refused{false};
-    std::string why{};  ///< Written once, before refused; under mutex_.
+    std::atomic<bool> saves_nothing{false};  ///< Refused to all but those who insist.
+    std::string why{};                       ///< Written once, before refused; under mutex_.
   };
   struct Entry {
-    std::shared_ptr<Known> known{};  ///< Shared with the table, so that it remembers this call.
+    std::shared_ptr<Known> known{};      ///< Shared with the table, so that it remembers this call.
+    std::shared_ptr<const void> uses{};  ///< The function's, which owns it too while it is there.
     std::unique_ptr<CapturedGraph> graph{};
     bool in_use = false;
     std::uint64_t last_use = 0;
@@ -184,12 +204,13 @@ class GraphCache {
   [[nodiscard]] Tensors run_eagerly(const GraphFunction& function, const Tensors& inputs,
                                     GraphResults results, const std::shared_ptr<Known>& known,
                                     Slot& slot, const Key& key, GraphUse use);
+  [[nodiscard]] std::optional<Tensors> replay(Slot& slot, const Key& key, const Tensors& inputs);
   void try_capture(const GraphFunction& function, const Tensors& inputs, const Tensors& outputs,
                    GraphResults results, const std::shared_ptr<Known>& known, Slot& slot,
-                   const Key& key);
+                   const Key& key, GraphUse use);
   void capture(const GraphFunction& function, const Tensors& inputs, const Tensors& outputs,
                GraphResults results, const std::shared_ptr<Known>& known, Slot& slot,
-               const Key& key);
+               const Key& key, GraphUse use);
   void refuse(Known& known, const std::string& why);
   /// Whether one more may be captured without giving up one that is in use as often.
   [[nodiscard]] bool has_room() noexcept;

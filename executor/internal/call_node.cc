@@ -71,9 +71,26 @@ at::Tensor Executor::empty_shared(const std::vector<std::int64_t>& sizes, c10::S
 #endif
 }
 
+Call Executor::make_call(const Operation& operation, std::vector<IValue> inputs,
+                         const CallOptions& options) const {
+  if (options.graph == GraphUse::kAlways && graphs_ == nullptr) {
+    throw OperationError(operation.name() +
+                         ": the call shall be captured as a graph, and the backend " +
+                         std::string(core_->backend().name()) +
+                         " of this executor has none; remedy: graph = GraphUse::kAuto, or a device "
+                         "with graphs and cuda.graph_cache_bytes above 0");
+  }
+  return {.operation = operation,
+          .arguments = operation.bind(std::move(inputs)),
+          .graph = options.graph,
+          .data = options.data,
+          .graphs = graphs_.get(),
+          .device = modules_->device()};
+}
+
 Future<IValue> Executor::call(const Operation& operation, std::vector<IValue> inputs,
                               const CallOptions& options) {
-  Call call{.operation = operation, .arguments = operation.bind(std::move(inputs))};
+  Call call = make_call(operation, std::move(inputs), options);
   const TaskOptions task = task_options(options, call, core());
   const auto traits = traits_of(options, call, core());
   auto* const node = new SubmittedCall(task, core(), std::move(call), traits);
@@ -84,7 +101,7 @@ Future<IValue> Executor::call(const Operation& operation, std::vector<IValue> in
 
 Result<IValue> Executor::run(const Operation& operation, std::vector<IValue> inputs,
                              const CallOptions& options) {
-  Call call{.operation = operation, .arguments = operation.bind(std::move(inputs))};
+  Call call = make_call(operation, std::move(inputs), options);
   const TaskOptions task = task_options(options, call, core());
   const auto traits = traits_of(options, call, core());
   CallerCall node(task, core(), std::move(call), traits);

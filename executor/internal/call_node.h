@@ -7,6 +7,7 @@
 #include <streamgate/executor/call.h>
 #include <streamgate/executor/executor.h>
 #include <streamgate/executor/future.h>
+#include <streamgate/executor/internal/call_graphs.h>
 #include <streamgate/executor/operation.h>
 
 #if STREAMGATE_WITH_WORKERS
@@ -26,16 +27,21 @@
 
 namespace streamgate::executor {
 
-/// What is called, with what.
+/// What is called, with what, and how.
 struct Call {
   Operation operation;
   std::vector<c10::IValue> arguments;  ///< As Operation::bind gives them.
+  GraphUse graph = GraphUse::kNever;
+  Data data = Data::kAsGiven;
+  CallGraphs* graphs = nullptr;  ///< Null on a device without graphs.
+  at::Device device = at::kCPU;  ///< The executor's.
 
-  /// Once. The arguments end with it, or stay where its memory is measured: what was there before
-  /// is not of the call.
-  [[nodiscard]] c10::IValue run(bool keeps_arguments) {
-    if (keeps_arguments) return operation.run(arguments);
-    return operation.run(std::move(arguments));
+  /// Once, in its task. The arguments end with it, or stay where its memory is measured: what was
+  /// there before is not of the call.
+  [[nodiscard]] c10::IValue run(TaskContext& context, bool keeps_arguments) {
+    auto given = keeps_arguments ? arguments : std::move(arguments);
+    return graphs == nullptr ? run_on(device, operation, std::move(given), data)
+                             : graphs->run(context, operation, std::move(given), graph, data);
   }
 };
 
@@ -107,8 +113,8 @@ class SubmittedCall final : public StateOf<c10::IValue>, public TaskNode {
 #endif
   }
 
-  Outcome invoke(TaskContext&) noexcept override {
-    return keep([this] { return call_.run(measures_memory); });
+  Outcome invoke(TaskContext& context) noexcept override {
+    return keep([&] { return call_.run(context, measures_memory); });
   }
   void fail(std::exception_ptr error) noexcept override { keep_error(std::move(error)); }
   [[nodiscard]] Waiter* publish(Outcome result) noexcept override {
@@ -145,8 +151,8 @@ class CallerCall final : public CallerNode {
 #endif
   }
 
-  Outcome invoke(TaskContext&) noexcept override {
-    return state_.keep([this] { return call_.run(measures_memory); });
+  Outcome invoke(TaskContext& context) noexcept override {
+    return state_.keep([&] { return call_.run(context, measures_memory); });
   }
   void fail(std::exception_ptr error) noexcept override { state_.keep_error(std::move(error)); }
   [[nodiscard]] Result<c10::IValue> take(Outcome result) {

@@ -611,6 +611,7 @@ Clock::time_point Core::settle(TaskNode& node) noexcept {
     recorder_.ended_waiting(node.classes.lane(), Outcome::kExpired);
   } else {
     judge(node);
+    backend_->clear_up_after(node.classes);
     now = Clock::now();
     const auto wait = node.started - node.submitted;
     const auto run = now - node.started;
@@ -681,6 +682,7 @@ Outcome Core::run_nested(TaskNode& node, TaskNode& outer) noexcept {
   node.stamp(node.encoded);
   static_cast<void>(backend_->synchronize(node.stream, kNever));
   judge(node);
+  backend_->clear_up_after(node.classes);
   node.completed = Clock::now();
   recorder_.ran(node.stream, node.classes.lane(), node.outcome, node.started - node.submitted,
                 node.completed - node.started);

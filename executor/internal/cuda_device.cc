@@ -163,6 +163,12 @@ void Process::lose(cudaError_t error) noexcept {
   log_each(LogLevel::kError, "cuda_context_lost", what);
 }
 
+bool Process::lives() noexcept {
+  const cudaError_t state = cudaDeviceSynchronize();
+  if (state != cudaSuccess) lose(state);
+  return !lost();
+}
+
 std::exception_ptr Process::loss() const noexcept { return lost() ? loss_ : nullptr; }
 
 std::string device_name(c10::DeviceIndex device) {

@@ -65,6 +65,8 @@ class Process {
   /// that runs on the device with it. Said once on stderr.
   void lose(cudaError_t error) noexcept;
   [[nodiscard]] bool lost() const noexcept { return lost_.load(std::memory_order_acquire); }
+  /// Waits until the current device is idle, and says whether it still can be used.
+  [[nodiscard]] bool lives() noexcept;
   /// Null while the device lives.
   [[nodiscard]] std::exception_ptr loss() const noexcept;
 

@@ -4,11 +4,15 @@
 #include <streamgate/executor/internal/module_registry.h>
 
 #include <streamgate/executor/classifier.h>
+#include <streamgate/executor/internal/module_walk.h>
 #include <streamgate/executor/internal/operation_target.h>
+#include <streamgate/executor/internal/package_target.h>
 
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <fstream>
 #include <ios>
@@ -22,7 +26,8 @@ namespace streamgate::executor {
 
 struct ModuleRegistry::Loaded {
   ModuleFile file;
-  torch::jit::Module module;
+  std::optional<torch::jit::Module> module;  ///< Nothing for a package.
+  std::shared_ptr<const Package> package;    ///< Null for a module.
 };
 
 namespace {
@@ -95,11 +100,11 @@ class MemoryBuffer final : public std::streambuf {
   }
 };
 
-jit::Module load(const ModuleFile& file, std::string& content, const std::string& device) {
+jit::Module load(const ModuleFile& file, std::string& content, c10::Device device) {
   try {
     MemoryBuffer buffer(content);
     std::istream stream(&buffer);
-    jit::Module module = jit::load(stream, c10::Device(device));
+    jit::Module module = jit::load(stream, device);
     // Without dropout and with the statistics that were learned: the same arguments give the same
     // result, whoever runs it.
     module.eval();
@@ -113,10 +118,21 @@ jit::Module load(const ModuleFile& file, std::string& content, const std::string
   }
 }
 
+/// The attributes of a module and of all in it, as they are now.
+void add_attributes(const c10::ivalue::Object& object, std::vector<c10::IValue>& attributes) {
+  for (const c10::IValue& slot : object.slots()) {
+    attributes.push_back(slot);
+    if (slot.isModule()) add_attributes(slot.toObjectRef(), attributes);
+  }
+}
+
 class MethodTarget final : public OperationTarget {
  public:
   MethodTarget(Facts facts, jit::Module module, jit::Function& function)
-      : OperationTarget(std::move(facts)), module_(std::move(module)), function_(function) {}
+      : OperationTarget(std::move(facts)),
+        module_(std::move(module)),
+        function_(function),
+        may_assign_(assigns_attributes(module_)) {}
 
   const c10::FunctionSchema& schema() const noexcept override { return function_.getSchema(); }
   Effects effects(const std::vector<c10::IValue>&) const override { return Effects::kNone; }
@@ -124,15 +140,37 @@ class MethodTarget final : public OperationTarget {
     stack.insert(stack.begin(), module_._ivalue());
     function_.run(stack);
   }
+  void run_watched(jit::Stack& stack) const override {
+    if (!may_assign_) return run(stack);
+    const auto attributes = [this] {
+      std::vector<c10::IValue> now;
+      add_attributes(*module_._ivalue(), now);
+      return now;
+    };
+    const std::vector<c10::IValue> before = attributes();
+    run(stack);
+    const std::vector<c10::IValue> after = attributes();
+    const bool same =
+        std::equal(before.begin(), before.end(), after.begin(), after.end(),
+                   [](const c10::IValue& one, const c10::IValue& other) { return one.is(other); });
+    if (!same) assigns_.store(true, std::memory_order_relaxed);
+  }
+  const char* why_no_graph() const noexcept override {
+    return assigns_.load(std::memory_order_relaxed)
+               ? "it gives an attribute of its module another value"
+               : nullptr;
+  }
 
  private:
   const jit::Module module_;
   jit::Function& function_;  ///< The module's.
+  const bool may_assign_;
+  mutable std::atomic<bool> assigns_{false};
 };
 
 }  // namespace
 
-ModuleRegistry::ModuleRegistry(std::string device) : device_(std::move(device)) {}
+ModuleRegistry::ModuleRegistry(const std::string& device) : device_(device) {}
 ModuleRegistry::~ModuleRegistry() = default;
 
 ModuleFile ModuleRegistry::add(ModuleFile file) {
@@ -162,8 +200,13 @@ ModuleFile ModuleRegistry::add(ModuleFile file) {
     const std::lock_guard lock(mutex_);
     if (known()) return file;
   }
-  auto loaded =
-      std::make_shared<const Loaded>(Loaded{.file = file, .module = load(file, content, device_)});
+  Loaded made{.file = file, .module = std::nullopt, .package = nullptr};
+  if (is_package(file)) {
+    made.package = load_package(file, device_);
+  } else {
+    made.module = load(file, content, device_);
+  }
+  auto loaded = std::make_shared<const Loaded>(std::move(made));
   const std::lock_guard lock(mutex_);
   if (!known()) modules_.emplace(file.name, std::move(loaded));
   return file;
@@ -174,6 +217,19 @@ std::vector<ModuleFile> ModuleRegistry::files() const {
   std::vector<ModuleFile> files;
   for (const auto& [name, loaded] : modules_) files.push_back(loaded->file);
   return files;
+}
+
+std::shared_ptr<const OperationTarget> ModuleRegistry::operation(
+    std::string_view name, const Classifier* classifier) const {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = operations_.find(name); found != operations_.end()) return found->second;
+  }
+  std::shared_ptr<const OperationTarget> made = name.find("::") != name.npos
+                                                    ? make_operator_target(name, classifier)
+                                                    : method(name, classifier);
+  const std::lock_guard lock(mutex_);
+  return operations_.emplace(std::string(name), std::move(made)).first->second;
 }
 
 std::shared_ptr<const OperationTarget> ModuleRegistry::method(std::string_view name,
@@ -194,10 +250,18 @@ std::shared_ptr<const OperationTarget> ModuleRegistry::method(std::string_view n
         "method as module.method, where the module was registered under that name");
   }
   const std::string method_name(name.substr(dot + 1));
-  const auto method = loaded->module.find_method(method_name);
+  if (loaded->package) {
+    if (method_name == "forward") {
+      return make_package_target(std::string(name), loaded->file, loaded->package, device_);
+    }
+    throw OperationError("package " + loaded->file.name + " has no method " + method_name +
+                         "; it has: forward");
+  }
+  const jit::Module& module = *loaded->module;
+  const auto method = module.find_method(method_name);
   if (!method) {
     std::string known;
-    for (const jit::Method& there : loaded->module.get_methods()) {
+    for (const jit::Method& there : module.get_methods()) {
       known += (known.empty() ? "" : ", ") + there.name();
     }
     throw OperationError("module " + loaded->file.name + " has no method " + method_name +
@@ -206,12 +270,12 @@ std::shared_ptr<const OperationTarget> ModuleRegistry::method(std::string_view n
   return std::make_shared<const MethodTarget>(
       OperationTarget::Facts{.kind = Operation::Kind::kMethod,
                              .name = std::string(name),
-                             .op_class = classifier ? classifier->classes_of(loaded->module).classes
+                             .op_class = classifier ? classifier->classes_of(module).classes
                                                     : policies::kUnknownOpClass,
                              .gives_views = false,
                              .first_argument = 1,
-          .module = loaded->file},
-      loaded->module, method->function());
+                             .module = loaded->file},
+      module, method->function());
 }
 
 }  // namespace streamgate::executor

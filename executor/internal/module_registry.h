@@ -6,6 +6,8 @@
 
 #include <streamgate/executor/operation.h>
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -38,7 +40,7 @@ struct ModuleFile {
 class ModuleRegistry {
  public:
   /// `device` is where parameters go, as libtorch names devices.
-  explicit ModuleRegistry(std::string device);
+  explicit ModuleRegistry(const std::string& device);
   ~ModuleRegistry();
   ModuleRegistry(const ModuleRegistry&) = delete;
   ModuleRegistry& operator=(const ModuleRegistry&) = delete;
@@ -49,6 +51,9 @@ class ModuleRegistry {
   /// is not the given one.
   ModuleFile add(ModuleFile file);
 
+  /// Where parameters are.
+  [[nodiscard]] const c10::Device& device() const noexcept { return device_; }
+
   /// All modules, by name.
   [[nodiscard]] std::vector<ModuleFile> files() const;
 
@@ -56,11 +61,17 @@ class ModuleRegistry {
   [[nodiscard]] std::shared_ptr<const OperationTarget> method(std::string_view name,
                                                               const Classifier* classifier) const;
 
+  /// An operation by any name; the same one again for the same name, so that its graphs are found
+  /// by whoever asks for it. REQUIRES: the same classifier every time.
+  [[nodiscard]] std::shared_ptr<const OperationTarget> operation(
+      std::string_view name, const Classifier* classifier) const;
+
  private:
   struct Loaded;
-  const std::string device_;
+  const c10::Device device_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<const Loaded>, std::less<>> modules_;  // And methods'.
+  mutable std::map<std::string, std::shared_ptr<const OperationTarget>, std::less<>> operations_;
 };
 
 }  // namespace streamgate::executor

@@ -46,6 +46,7 @@ class Walk {
   }
 
   OperationCounts take() { return std::move(counts_); }
+  [[nodiscard]] bool assigns() const noexcept { return assigns_; }
 
  private:
   void count(std::string name) { ++counts_[std::move(name)]; }
@@ -68,6 +69,7 @@ class Walk {
         for (const auto& graph : node.gs(attribute)) block(*graph->block());
       }
     }
+    if (node.kind() == c10::prim::SetAttr) assigns_ = true;
     if (node.kind() == c10::prim::CallFunction) {
       if (const auto type = node.input(0)->type()->cast<c10::FunctionType>()) {
         called(*type->function());
@@ -104,19 +106,24 @@ class Walk {
   }
 
   OperationCounts counts_;
+  bool assigns_ = false;
   std::set<const jit::Function*> called_;
 };
 
-}  // namespace
-
-OperationCounts walk_module(const torch::jit::Module& module) {
+Walk walked(const torch::jit::Module& module) {
   Walk walk;
   for (const jit::Module& part : module.modules()) {
     for (const jit::Method& method : part.get_methods()) walk.function(method.function());
     for (jit::Function* const hook : part.type()->getForwardPreHooks()) walk.function(*hook);
     for (jit::Function* const hook : part.type()->getForwardHooks()) walk.function(*hook);
   }
-  return walk.take();
+  return walk;
 }
+
+}  // namespace
+
+OperationCounts walk_module(const torch::jit::Module& module) { return walked(module).take(); }
+
+bool assigns_attributes(const torch::jit::Module& module) { return walked(module).assigns(); }
 
 }  // namespace streamgate::executor

@@ -23,4 +23,8 @@ using OperationCounts = std::map<std::string, std::size_t>;
 /// functions and script classes, counts once however often it is called.
 [[nodiscard]] OperationCounts walk_module(const torch::jit::Module& module);
 
+/// Whether any of its code may give an attribute of an object another value, which is an effect on
+/// the host that a graph does not have. A batch norm's may, in training.
+[[nodiscard]] bool assigns_attributes(const torch::jit::Module& module);
+
 }  // namespace streamgate::executor

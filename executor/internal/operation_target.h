@@ -4,6 +4,7 @@
 // new kind is a new subclass and a line in Operation::resolve; nothing else asks what it is.
 #pragma once
 
+#include <streamgate/executor/backends/graph_cache.h>
 #include <streamgate/executor/internal/module_registry.h>
 #include <streamgate/executor/learned_memory.h>
 #include <streamgate/executor/operation.h>
@@ -14,6 +15,7 @@
 #include <ATen/core/stack.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,13 +46,21 @@ class OperationTarget {
   /// What its calls were seen to hold. It changes, though the operation does not.
   [[nodiscard]] LearnedMemory& memory() const noexcept { return memory_; }
   [[nodiscard]] virtual const c10::FunctionSchema& schema() const noexcept = 0;
+  /// Why no call of it can be captured as a graph; null where one may be.
+  [[nodiscard]] virtual const char* why_no_graph() const noexcept { return nullptr; }
+  /// Whose graphs they are: no other target of this process has the number.
+  [[nodiscard]] std::uint64_t graph_id() const noexcept { return graph_id_; }
   [[nodiscard]] virtual Effects effects(const std::vector<c10::IValue>& arguments) const = 0;
   /// Leaves the results on the stack, in place of the arguments.
   virtual void run(torch::jit::Stack& stack) const = 0;
+  /// The same, and looks whether the run has effects that a graph would not have: then why_no_graph
+  /// says so afterwards.
+  virtual void run_watched(torch::jit::Stack& stack) const { run(stack); }
 
  private:
   const Facts facts_;
   mutable LearnedMemory memory_;
+  const std::uint64_t graph_id_ = GraphFunction::new_id();
 };
 
 /// An operator of the dispatcher. Throws OperationError where this process has none of that name.

@@ -45,6 +45,7 @@ std::optional<PortableCall::Traits> traits_of(const CallOptions& options, const 
     return std::nullopt;
   };
   if (core.overflow() == nullptr) return refuse("and this executor has none");
+  if (options.graph == GraphUse::kAlways) return refuse("but is to be captured as a graph here");
   const Effects effects = call.operation.effects(call.arguments);
   if (effects == Effects::kWrites) return refuse("but it writes to what only this process has");
   if (!must && (effects == Effects::kChance || call.operation.gives_views())) return std::nullopt;
@@ -84,8 +85,8 @@ BlockReference CallAway::write(Channel& to_worker) {
     try {
       // An idle worker's arena is empty but for what is lent to results' owners: to wait would not
       // help soon.
-      return executor::encode(request_values(call_.operation, call_.arguments), to_worker,
-                              Clock::now());
+      return executor::encode(request_values(call_.operation, call_.arguments, call_.data),
+                              to_worker, Clock::now());
     } catch (const CodecError&) {
       does_not_fit = true;
       throw;

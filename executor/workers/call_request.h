@@ -5,23 +5,28 @@
 // business.
 #pragma once
 
+#include <streamgate/executor/call.h>
 #include <streamgate/executor/internal/module_registry.h>
 #include <streamgate/executor/operation.h>
 
 #include <ATen/core/ivalue.h>
 
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace streamgate::executor {
 
-/// The request: name, file of the module if it is a method's, and arguments.
+/// The request: name, file of the module if it is a method's, where the tensors belong, arguments.
 [[nodiscard]] std::vector<c10::IValue> request_values(const Operation& operation,
-                                                      const std::vector<c10::IValue>& arguments);
+                                                      const std::vector<c10::IValue>& arguments,
+                                                      Data data = Data::kAsGiven);
 
-/// The modules that a worker loads before its first call, as text for CallRunner::prepare.
+/// What a worker is told before its first call, as text for CallRunner::prepare: the device of its
+/// host's calls, as libtorch names it, and modules to load.
+[[nodiscard]] std::string configuration_text(std::string_view device);
 [[nodiscard]] std::string modules_text(const std::vector<ModuleFile>& files);
 
 /// Runs requests in the process that it lives in.
@@ -36,8 +41,9 @@ namespace streamgate::executor {
 ///     c10::IValue result = runner.run(decode(std::move(block), channel));
 class RequestRunner {
  public:
-  /// `text` is of modules_text.
+  /// `text` is of configuration_text and modules_text; without the first the device is the CPU.
   void prepare(std::string_view text);
+  [[nodiscard]] c10::Device device() const { return modules_->device(); }
   /// Finds the operation, and loads its module where that is new, so that run does nothing else.
   void resolve(const std::vector<c10::IValue>& request) { static_cast<void>(find(request)); }
   [[nodiscard]] c10::IValue run(std::vector<c10::IValue> request);
@@ -45,7 +51,7 @@ class RequestRunner {
  private:
   [[nodiscard]] const Operation& find(const std::vector<c10::IValue>& request);
 
-  ModuleRegistry modules_{"cpu"};
+  std::unique_ptr<ModuleRegistry> modules_ = std::make_unique<ModuleRegistry>("cpu");
   std::map<std::string, Operation, std::less<>> operations_;
 };
 

@@ -10,7 +10,7 @@ namespace streamgate::executor {
 
 /// Raised with every change of a message's meaning or of the codec: host and worker may come from
 /// two builds, and neither guesses.
-inline constexpr std::uint32_t kWorkerProtocol = 1;
+inline constexpr std::uint32_t kWorkerProtocol = 2;
 
 /// ChannelMessage::kind. A worker says kUp, is told kConfigure, says kReady or kUnfit; after that
 /// each kCall has exactly one answer. A host that closes the channel means: end.
@@ -35,6 +35,7 @@ enum WorkerExitCode : int {
   kWorkerEnded = 0,         ///< The host closed the channel.
   kWorkerCannotServe = 70,  ///< The reason is on stderr.
   kWorkerOrphaned = 71,     ///< The host is gone.
+  kWorkerLostDevice = 72,   ///< A call has made the device useless to the process; see its stderr.
 };
 
 }  // namespace streamgate::executor

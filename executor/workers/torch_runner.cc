@@ -5,6 +5,10 @@
 #include <streamgate/executor/workers/arena_allocator.h>
 #include <streamgate/executor/workers/call_request.h>
 #include <streamgate/executor/workers/codec.h>
+#include <streamgate/executor/workers/protocol.h>
+#if STREAMGATE_WITH_CUDA
+#include <streamgate/executor/internal/cuda_device.h>
+#endif
 
 #include <ATen/Parallel.h>
 #include <ATen/core/ivalue.h>
@@ -12,6 +16,7 @@
 #include <c10/util/Exception.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -38,6 +43,7 @@ class TorchRunner final : public CallRunner {
     at::addGlobalCallback(
         at::RecordFunctionCallback(&count_progress).scopes({at::RecordScope::FUNCTION}));
     requests_.prepare(configuration);
+    if (requests_.device().is_cuda()) use_cuda();
   }
 
   BlockReference run(RunningCall& call) override {
@@ -63,9 +69,29 @@ class TorchRunner final : public CallRunner {
     try {
       return requests_.run(std::move(request));
     } catch (const c10::Error& error) {
+      end_if_device_is_lost();
       // What libtorch says without where in libtorch it was said, as it is rethrown at the host.
       throw std::runtime_error(error.what_without_backtrace());
     }
+  }
+
+  void use_cuda() {
+#if STREAMGATE_WITH_CUDA
+    cuda::Process::instance().initialise(requests_.device().index());
+#else
+    throw std::runtime_error(
+        "the host's calls are on CUDA, and this program was built without; let "
+        "overflow.worker_command name one of the same build");
+#endif
+  }
+
+  /// A context that an error has destroyed serves no further call: another process has another one.
+  /// To its host this is a death like any other.
+  void end_if_device_is_lost() {
+#if STREAMGATE_WITH_CUDA
+    if (!requests_.device().is_cuda() || cuda::Process::instance().lives()) return;
+    std::_Exit(kWorkerLostDevice);
+#endif
   }
 
   RequestRunner requests_;

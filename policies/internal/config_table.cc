@@ -287,6 +287,10 @@ std::vector<ConfigRow> make_rows() {
       [](auto& c) -> auto& { return c.cuda.capture_mode; },
       "The mode in which CUDA graphs are captured beside raw work; global is not safe there."));
   rows.push_back(row(
+      "cuda.graph_cache_bytes", integer(0, std::int64_t{1} << 40), "bytes", kRestart,
+      [](auto& c) -> auto& { return c.cuda.graph_cache_bytes; },
+      "Memory of the device that the graphs of calls may take; 0 makes none."));
+  rows.push_back(row(
       "op_table.file", path(), "", kRestart, [](auto& c) -> auto& { return c.op_table.file; },
       "Op classes that override or extend the shipped op table; empty is none."));
   add_overflow_rows(rows);

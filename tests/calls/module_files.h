@@ -11,6 +11,8 @@
 #include <functional>
 #include <string>
 
+#include "../support/remove_folder.h"
+
 namespace streamgate::testing {
 
 class ModuleFiles {
@@ -21,7 +23,7 @@ class ModuleFiles {
                  std::to_string(counter()++))) {
     std::filesystem::create_directories(folder_);
   }
-  ~ModuleFiles() { std::filesystem::remove_all(folder_); }
+  ~ModuleFiles() { remove_folder(folder_); }
   ModuleFiles(const ModuleFiles&) = delete;
   ModuleFiles& operator=(const ModuleFiles&) = delete;
 

@@ -3,8 +3,11 @@
 // The CUDA backend on a GPU: streams, ends of tasks, and what goes wrong.
 #include <streamgate/executor/backends/cuda.h>
 
+#include <ATen/core/grad_mode.h>
+#include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <mutex>
 #include <set>
@@ -223,6 +226,40 @@ TEST_F(CudaBackend, DeviceThatIsNotThereIsNamed) {
   const ChildResult child = run_scenario_in_child("no such device");
   EXPECT_EQ(child.exit_code, 0) << child.out << child.err;
   EXPECT_NE(child.out.find("cuda.device = 63"), std::string::npos) << child.out;
+}
+
+TEST_F(CudaBackend, NoDeviceAtAllIsSaidWithTheRemedy) {
+  const ChildResult child = run_scenario_in_child("no device at all");
+  EXPECT_EQ(child.exit_code, 0) << child.out << child.err;
+  EXPECT_NE(child.out.find("finds no CUDA device"), std::string::npos) << child.out;
+  EXPECT_NE(child.out.find("Remedy"), std::string::npos) << child.out;
+}
+
+TEST_F(CudaBackend, MemoryOfGraphsThatAreGoneGoesBackToTheDevice) {
+  Executor executor({.config = gpu_config()});
+  const at::Tensor weight = at::randn({512, 512}, kGpu);
+  const auto capture_and_forget = [&] {
+    static_cast<void>(executor.run({.op_class = OpClass::kGraph}, [&] {
+      const at::NoGradGuard no_grad;
+      static_cast<void>(at::mm(weight, weight));  // What the thread makes at its first operation.
+      at::cuda::CUDAGraph graph;
+      graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+      // A pool of 64 MiB at least.
+      const at::Tensor large = at::empty({64 << 20}, at::TensorOptions(kGpu).dtype(at::kByte));
+      const at::Tensor product = at::mm(weight, weight);
+      graph.capture_end();
+      graph.replay();
+      getCurrentCUDAStream().synchronize();
+    }));
+  };
+  const std::size_t total = executor::cuda_memory(0).total;
+  const std::size_t graphs = 2 * total / (std::size_t{64} << 20);
+  std::size_t most = 0;
+  for (std::size_t i = 0; i < graphs; ++i) {
+    capture_and_forget();
+    if (i % 16 == 0) most = std::max(most, executor::cuda_memory(0).reserved);
+  }
+  EXPECT_LT(most, total / 2) << "of " << graphs << " graphs, twice what the device has";
 }
 
 }  // namespace

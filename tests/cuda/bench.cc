@@ -3,6 +3,7 @@
 // The measurements of docs/cuda.md: a service's clients against one GPU, the naive ways beside
 // Streamgate's in one run. One JSON object a line.
 #include <streamgate/executor.h>
+#include <streamgate/executor/backends/cuda.h>
 #include <streamgate/executor/backends/cuda_graph.h>
 #include <streamgate/executor/backends/graph_cache.h>
 
@@ -24,10 +25,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "../calls/module_files.h"
 #include "models.h"
 
 namespace streamgate::testing {
@@ -400,6 +403,17 @@ int mixed(std::uint64_t calls, bool with_streamgate, const std::string& graphs_b
     }
     return 20;
   };
+  struct Memory {
+    std::uint64_t calls;
+    executor::CudaMemory of;
+  };
+  std::vector<Memory> memory;
+  std::jthread watch([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      if (done * 10 / calls >= memory.size()) memory.push_back({done, executor::cuda_memory(0)});
+      std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    }
+  });
   std::vector<std::jthread> threads;
   for (std::size_t thread = 0; thread < 16; ++thread) {
     threads.emplace_back([&, thread] {
@@ -430,6 +444,14 @@ int mixed(std::uint64_t calls, bool with_streamgate, const std::string& graphs_b
     });
   }
   threads.clear();
+  watch = {};
+  for (const Memory& at : memory) {
+    std::printf(
+        "{\"measure\":\"mixed_memory\",\"calls\":%llu,\"free_mib\":%zu,\"reserved_mib\":%zu,"
+        "\"allocated_mib\":%zu}\n",
+        static_cast<unsigned long long>(at.calls), at.of.free >> 20, at.of.reserved >> 20,
+        at.of.allocated >> 20);
+  }
   std::printf(
       "{\"measure\":\"mixed\",\"graphs\":\"%s\",\"streamgate\":%s,\"calls\":%llu,\"captures\":%llu,"
       "\"wrong\":%llu,"
@@ -473,6 +495,76 @@ void first_call(std::chrono::milliseconds time) {
       alone.per_second, alone.p99_us, beside.per_second, beside.p99_us, shapes.load());
 }
 
+/// 16 clients, host to host, by name: here alone, and with worker processes. With the graphs that
+/// calls have here by default, and without any, as workers have none.
+void overflow(std::chrono::milliseconds time, std::size_t workers) {
+  ModuleFiles files;
+  constexpr std::int64_t kWidth = 256;
+  const auto file =
+      files.save("mlp.pt",
+                 "def forward(self, x):\n"
+                 "    for i in range(6):\n"
+                 "        x = torch.relu(torch.addmm(self.bias, x, self.weight))\n"
+                 "    return x\n",
+                 [](torch::jit::Module& module) {
+                   module.register_parameter("weight", at::randn({kWidth, kWidth}) / 16, false);
+                   module.register_parameter("bias", at::randn({kWidth}), false);
+                 });
+  const at::Tensor input = at::randn({32, kWidth});
+  struct Variant {
+    const char* policy;
+    std::size_t workers;
+    executor::GraphUse graph;
+  };
+  for (const Variant& variant : {Variant{"never", 0, executor::GraphUse::kNever},
+                                 Variant{"cheapest", workers, executor::GraphUse::kNever},
+                                 Variant{"when_full", workers, executor::GraphUse::kNever},
+                                 Variant{"never", 0, executor::GraphUse::kAuto},
+                                 Variant{"cheapest", workers, executor::GraphUse::kAuto}}) {
+    policies::Config config;
+    config.executor.backend = "cuda";
+    config.executor.streams = 64;
+    config.overflow.policy = variant.policy;
+    config.overflow.workers = variant.workers;
+    config.overflow.min_workers = variant.workers;
+    // So that there is something to overflow: as many callers wait as are served.
+    config.gates[policies::index_of(OpClass::kRaw)].limit = 8;
+    config.gates[policies::index_of(OpClass::kRaw)].policy = "fixed";
+    executor::Executor executor({.config = config});
+    executor.register_module("mlp", file);
+    const executor::Operation mlp = executor.operation("mlp.forward");
+    const auto idle = [&] {
+      return executor.snapshot()
+          .workers.states[static_cast<std::size_t>(executor::WorkerState::kIdle)];
+    };
+    const Time::time_point begin = Time::now();
+    while (idle() < variant.workers && Time::now() - begin < std::chrono::seconds{20}) {
+      std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    }
+    const std::size_t ready = idle();
+    const Way way = [&](std::size_t) -> Call {
+      return [&](std::size_t) {
+        const auto result =
+            executor.run(mlp, {input}, {.graph = variant.graph, .data = executor::Data::kHost});
+        if (result.outcome() != executor::Outcome::kOk) std::abort();
+      };
+    };
+    const Measured measured = measure(way, 16, time);
+    const executor::Snapshot seen = executor.snapshot();
+    std::printf(
+        "{\"measure\":\"overflow\",\"policy\":\"%s\",\"workers\":%zu,\"graph\":\"%s\","
+        "\"per_second\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"in_workers\":%llu,"
+        "\"replays\":%llu,\"gain\":%.2f}\n",
+        variant.policy, ready, variant.graph == executor::GraphUse::kAuto ? "auto" : "never",
+        measured.per_second, measured.p50_us, measured.p99_us,
+        static_cast<unsigned long long>(
+            seen.overflow.outcomes[executor::index_of(executor::Outcome::kOk)]),
+        static_cast<unsigned long long>(seen.graphs.replays),
+        seen.overflow.measured ? seen.overflow.measured->gain : 0.0);
+    std::fflush(stdout);
+  }
+}
+
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> list;
   for (std::size_t at = 0; at < text.size();) {
@@ -506,13 +598,18 @@ int run(const std::vector<std::string>& words) {
     return mixed(std::stoull(word(1, "2000000")), word(2, "with") == "with", word(3, "libtorch"),
                  executor::capture_mode_of(word(4, "thread_local")));
   }
+  if (what == "overflow") {
+    return overflow(std::chrono::milliseconds{std::stoul(word(1, "3000"))},
+                    std::stoul(word(2, "4"))),
+           0;
+  }
   if (what == "first_call") {
     return first_call(std::chrono::milliseconds{std::stoul(word(1, "3000"))}), 0;
   }
   std::fprintf(stderr,
                "usage: serve MODEL host|device CLIENTS,... MILLISECONDS REPETITIONS WAYS,...\n"
                "       cost REPETITIONS | mixed CALLS with|without libtorch|cache MODE\n"
-               "       first_call MILLISECONDS\n");
+               "       first_call MILLISECONDS | overflow MILLISECONDS WORKERS\n");
   return 2;
 }
 
@@ -520,6 +617,8 @@ int run(const std::vector<std::string>& words) {
 }  // namespace streamgate::testing
 
 int main(int count, char** words) {
+  // The workers of the measurement are this program.
+  if (const auto code = streamgate::serve_as_worker(count, words)) return *code;
   try {
     return streamgate::testing::run({words + 1, words + count});
   } catch (const std::exception& error) {

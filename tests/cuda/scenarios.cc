@@ -2,6 +2,7 @@
 //
 // What must happen in a process of its own, as it loses CUDA or ends. And the program's main.
 #include <cstdio>
+#include <cstdlib>
 #include <string_view>
 #include <vector>
 
@@ -69,18 +70,27 @@ int no_such_device() {
   return 1;
 }
 
+int no_device_at_all() {
+  // Before CUDA has looked.
+  static_cast<void>(setenv("CUDA_VISIBLE_DEVICES", "", 1));
+  return no_such_device();
+}
+
 }  // namespace
 
 int run_scenario(const std::string& name) {
   if (name == "lose the device") return lose_the_device();
   if (name == "end after main") return end_after_main();
   if (name == "no such device") return no_such_device();
+  if (name == "no device at all") return no_device_at_all();
   return 99;
 }
 
 }  // namespace streamgate::testing
 
 int main(int argc, char** argv) {
+  // The workers of these tests are this program.
+  if (const auto code = streamgate::serve_as_worker(argc, argv)) return *code;
   if (argc == 3 && std::string_view(argv[1]) == "--scenario") {
     return streamgate::testing::run_scenario(argv[2]);
   }

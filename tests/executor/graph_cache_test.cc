@@ -15,67 +15,13 @@
 
 #include "../support/event.h"
 #include "../support/executors.h"
+#include "../support/stand_in_graphs.h"
 
 namespace streamgate::executor {
 namespace {
 
-using policies::index_of;
 using policies::OpClass;
-
-/// Shared by the test and the cache's device.
-struct Account {
-  std::size_t bytes_each = 100;
-  std::atomic<bool> capturing{false};
-  std::atomic<int> captures_that_met{0};
-  std::atomic<int> replays_that_met{0};
-  std::atomic<int> given_up_without_permit{0};
-  std::atomic<int> alive{0};
-  const Executor* executor = nullptr;
-};
-
-class StandInGraph final : public CapturedGraph {
- public:
-  StandInGraph(Account& account, const GraphFunction& function)
-      : account_(account), function_(function) {
-    ++account_.alive;
-  }
-  ~StandInGraph() override {
-    --account_.alive;
-    const Snapshot now = account_.executor->snapshot();
-    if (now.gates[index_of(OpClass::kGraph)].in_use == 0) ++account_.given_up_without_permit;
-  }
-  Tensors replay(const Tensors& inputs) override {
-    if (replaying_.exchange(true)) ++account_.replays_that_met;
-    Tensors outputs = function_(inputs);
-    replaying_ = false;
-    return outputs;
-  }
-  std::size_t bytes() const noexcept override { return account_.bytes_each; }
-
- private:
-  Account& account_;
-  GraphFunction function_;
-  std::atomic<bool> replaying_{false};
-};
-
-class StandInGraphs final : public GraphDevice {
- public:
-  explicit StandInGraphs(Account& account) : account_(account) {}
-  Tensors on_device(const Tensors& inputs) const override { return inputs; }
-  Tensors on_host(const Tensors& outputs) const override { return outputs; }
-  std::unique_ptr<CapturedGraph> capture(const GraphFunction& function, const Tensors& inputs,
-                                         const Tensors&, GraphResults) override {
-    if (account_.capturing.exchange(true)) ++account_.captures_that_met;
-    std::this_thread::yield();
-    account_.capturing = false;
-    // As a device would notice; the negative is this test's sign for it.
-    if (inputs.front().numel() == 13) throw NotCapturable("thirteen");
-    return std::make_unique<StandInGraph>(account_, function);
-  }
-
- private:
-  Account& account_;
-};
+using testing::StandInGraphs;
 
 class GraphCacheTest : public ::testing::Test {
  protected:
@@ -108,7 +54,7 @@ class GraphCacheTest : public ::testing::Test {
     for (int i = 0; i < 4; ++i) static_cast<void>(call(function, {input}));
   }
 
-  Account account_;
+  testing::GraphAccount account_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<GraphCache> cache_;
   GraphFunction twice_{[](const Tensors& inputs) { return Tensors{inputs.front() * 2}; }};
@@ -225,8 +171,33 @@ TEST_F(GraphCacheTest, TaskThatFindsNoMemoryFailsAndGraphsGo) {
   });
   EXPECT_THROW(static_cast<void>(call(greedy, {at::randn({4})})), c10::OutOfMemoryError);
   EXPECT_EQ(cache_->snapshot().graphs, 0U);
+  EXPECT_EQ(account_.memory_given_back, 1) << "what graphs had stays from the device";
   call_often(twice_, at::randn({4}));
   EXPECT_EQ(cache_->snapshot().graphs, 1U) << "not captured again";
+}
+
+TEST_F(GraphCacheTest, GraphThatSavesNothingIsKeptForThoseOnlyWhoInsist) {
+  account_.pays = false;
+  for (int i = 0; i < 10; ++i) static_cast<void>(call(twice_, {at::randn({4})}));
+  EXPECT_EQ(cache_->snapshot().graphs, 0U);
+  EXPECT_EQ(cache_->snapshot().not_capturable.size(), 1U) << "captured, and dropped, each time";
+  static_cast<void>(call(twice_, {at::randn({4})}, {.use = GraphUse::kAlways}));
+  EXPECT_EQ(cache_->snapshot().graphs, 1U);
+}
+
+TEST_F(GraphCacheTest, WhatAGraphUsesLivesAsLongAsTheGraph) {
+  auto weights = std::make_shared<const int>(1);
+  const std::weak_ptr<const int> watched = weights;
+  const GraphFunction::Identity identity{
+      .id = GraphFunction::new_id(), .constants = {1}, .uses = std::move(weights)};
+  auto function = std::make_unique<GraphFunction>(
+      identity, [](const Tensors& inputs) { return Tensors{inputs.front() * 2}; });
+  call_often(*function, at::randn({4}));
+  EXPECT_EQ(cache_->snapshot().graphs, 1U);
+  const long with_test = watched.use_count();
+  EXPECT_GE(with_test, 3) << "the identity, the function and the graph";
+  cache_->trim(0);
+  EXPECT_LT(watched.use_count(), with_test);
 }
 
 TEST_F(GraphCacheTest, CapturesNeverMeetAndNoGraphIsReplayedTwiceAtOnce) {

@@ -92,6 +92,15 @@ inline executor::Snapshot example_snapshot() {
   workers.shared_used_bytes = 108;
   workers.bytes_sent = 109;
   workers.bytes_received = 120;
+  snapshot.graphs = {.replays = 171,
+                     .eager = 172,
+                     .captures = 173,
+                     .failures = 174,
+                     .deferred = 175,
+                     .evicted = 176,
+                     .graphs = 177,
+                     .bytes = 178,
+                     .max_bytes = 179};
   return snapshot;
 }
 

@@ -88,6 +88,7 @@ const std::map<std::string_view, std::string>& other_values() {
       {"mps.force_graph_path", "true"},
       {"cuda.device", "1"},
       {"cuda.capture_mode", "\"relaxed\""},
+      {"cuda.graph_cache_bytes", "1048576"},
       {"op_table.file", "\"ops.toml\""},
       {"overflow.policy", "\"when_full\""},
       {"overflow.workers", "4"},
@@ -157,6 +158,7 @@ force_graph_path = true
 [cuda]
 device = 63
 capture_mode = "relaxed"
+graph_cache_bytes = 0
 [op_table]
 file = "o.toml"
 [metrics]
@@ -182,7 +184,7 @@ port = 65535
   EXPECT_EQ(config.emulator.fault_model, "hanging");
   EXPECT_EQ(config.emulator.libtorch, "2.13");
   EXPECT_TRUE(config.mps.force_graph_path);
-  EXPECT_EQ(config.cuda, (Config::Cuda{.device = 63, .capture_mode = "relaxed"}));
+  EXPECT_EQ(config.cuda, (Config::Cuda{.device = 63, .capture_mode = "relaxed", .graph_cache_bytes = 0}));
   EXPECT_EQ(config.op_table.file, "o.toml");
   EXPECT_EQ(config.metrics, (Config::Metrics{.enabled = false, .address = "::1", .port = 65'535}));
 }
@@ -553,12 +555,12 @@ TEST(ConfigKeys, EveryFieldOfConfigHasItsRow) {
   const auto& [limits_file] = limits;
   const auto& [fault_model, libtorch] = emulator;
   const auto& [force_graph_path] = mps;
-  const auto& [cuda_device, capture_mode] = cuda;
+  const auto& [cuda_device, capture_mode, graph_cache_bytes] = cuda;
   const auto& [op_table_file] = op_table;
   const auto& [overflow_policy, workers, min_workers, command, worker_threads, arena, run_timeout,
                hang_timeout, idle_timeout, attempts, quarantine_after, calls, growth] = overflow;
-  const auto& [enabled, address, port] = metrics;
-  const std::size_t fields = 7 + 3 + 3 + 6 * kOpClasses + 5 + 2 + 13 + 3;
+  const auto& [enabled, address, port, status] = metrics;
+  const std::size_t fields = 7 + 3 + 3 + 6 * kOpClasses + 5 + 3 + 13 + 4;
   EXPECT_EQ(config_keys().size(), fields);
   (void)backend, (void)threads, (void)intra_op_threads, (void)allow, (void)streams, (void)drain;
   (void)max_tasks, (void)max_bytes, (void)when_full, (void)enabled, (void)address, (void)port;
@@ -568,6 +570,7 @@ TEST(ConfigKeys, EveryFieldOfConfigHasItsRow) {
   (void)budget, (void)headroom, (void)learn_calls;
   (void)command, (void)worker_threads, (void)arena, (void)run_timeout, (void)hang_timeout;
   (void)idle_timeout, (void)attempts, (void)quarantine_after, (void)calls, (void)growth;
+  (void)graph_cache_bytes, (void)status;
 }
 
 TEST(ConfigKeys, NamesAreUniqueAndEveryRowIsDocumented) {

@@ -10,7 +10,8 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
+
+#include "remove_folder.h"
 
 namespace streamgate::testing {
 
@@ -22,10 +23,7 @@ class TemporaryFolder {
     if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
     path_ = std::filesystem::canonical(name);
   }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
+  ~TemporaryFolder() { remove_folder(path_); }
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 

@@ -225,6 +225,18 @@ TEST(Diagnose, WorkersThatTakeMoreMemoryThanThereIsAreAWarning) {
   EXPECT_TRUE(contains(finding.what, "1152 MiB")) << finding.what;
 }
 
+TEST(Diagnose, WorkersOnCudaWithoutTheMultiProcessDaemonAreAWarning) {
+  Report report = healthy();
+  report.effective->overflow.workers = 4;
+  EXPECT_TRUE(diagnose(report).empty()) << "on another device it is not needed";
+  report.effective->executor.backend = "cuda";
+  const Finding finding = only(report);
+  EXPECT_EQ(finding.id, "workers_take_turns");
+  EXPECT_TRUE(contains(finding.remedy, "nvidia-cuda-mps-control -d")) << finding.remedy;
+  report.workers.cuda_daemon = true;
+  EXPECT_TRUE(diagnose(report).empty());
+}
+
 TEST(Diagnose, WorkersThatTakeMoreDescriptorsThanAProcessMayHaveAreAWarning) {
   Report report = healthy();
   report.effective->overflow.workers = 8;

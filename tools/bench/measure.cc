@@ -68,8 +68,8 @@ Way served_by(Executor& executor, const ScriptModel& model, policies::OpClassSet
               std::size_t first_threads) {
   return {.prepare_thread = [first_threads] { set_intra_op_threads(first_threads); },
           .serve =
-              [&executor, &model, classes] {
-                static_cast<void>(executor.run({.op_class = classes}, [&] { model.run(); }));
+              [&executor, &model, options = executor::TaskOptions{.op_class = classes}] {
+                static_cast<void>(executor.run(options, [&] { model.run(); }));
               }};
 }
 

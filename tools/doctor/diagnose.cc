@@ -228,6 +228,13 @@ void workers(const Report& report, Findings& findings) {
                             std::to_string(report.workers.max_descriptors),
                         "raise the limit (ulimit -n, LimitNOFILE) or lower overflow.workers"});
   }
+  if (report.effective->executor.backend == "cuda" && !report.workers.cuda_daemon) {
+    findings.push_back({Severity::kWarning, "workers_take_turns",
+                        asked + ", but NVIDIA's multi-process daemon does not run: processes take "
+                                "turns on the device, and many do less than one",
+                        "start it before the service, as the same user: nvidia-cuda-mps-control -d "
+                        "(echo quit | nvidia-cuda-mps-control ends it); or overflow.workers = 0"});
+  }
 }
 
 }  // namespace

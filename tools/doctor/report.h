@@ -63,6 +63,8 @@ struct WorkerFacts {
   std::string error{};              ///< Why there can be none; empty: there can.
   std::size_t available_bytes = 0;  ///< Of memory that could be shared.
   std::size_t max_descriptors = 0;  ///< Of this process.
+  /// Whether NVIDIA's multi-process daemon runs, by which processes use one device side by side.
+  bool cuda_daemon = false;
 };
 
 /// A tiny linear that was really run.

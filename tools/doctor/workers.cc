@@ -2,8 +2,8 @@
 #include "doctor/workers.h"
 
 #if defined(__linux__)
-#include <streamgate/executor/workers/channel.h>
 #include <streamgate/executor/internal/descriptor.h>
+#include <streamgate/executor/workers/channel.h>
 #include <streamgate/executor/workers/shared_memory.h>
 
 #include <sys/resource.h>
@@ -11,15 +11,30 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <system_error>
 #endif
 
 namespace streamgate::tools {
 
 #if defined(__linux__)
+namespace {
+
+/// The daemon has a pipe of that name in a folder that its users must know.
+bool cuda_daemon_runs() {
+  const char* const folder = std::getenv("CUDA_MPS_PIPE_DIRECTORY");
+  std::error_code error;
+  return std::filesystem::exists(
+      std::filesystem::path(folder != nullptr ? folder : "/tmp/nvidia-mps") / "control", error);
+}
+
+}  // namespace
+
 WorkerFacts find_workers() {
   WorkerFacts facts;
+  facts.cuda_daemon = cuda_daemon_runs();
   try {
     const executor::Channel channel =
         executor::Channel::create({.host_arena_bytes = 1 << 20, .worker_arena_bytes = 1 << 20});
