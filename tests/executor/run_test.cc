@@ -40,9 +40,8 @@ using testing::Event;
 using testing::eventually;
 using testing::inline_config;
 using testing::kGuard;
+using testing::narrow;
 using testing::with_gate;
-
-ExecutorOptions narrow() { return {.config = inline_config(1)}; }
 
 /// Waits until so many tasks, of which a caller's came last, have their place in the queue. What the
 /// queue counts as its tasks is known a moment earlier, before they have arrived.
