@@ -12,6 +12,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 // Laid out as the docs have it.
 // clang-format off
@@ -25,6 +26,19 @@ namespace {
 
   executor.register_module("encoder", "/models/encoder.pt");                 // loaded once, for evaluation
   auto encoded = executor.call(executor.operation("encoder.forward"), {batch});
+}
+
+[[maybe_unused]] void memory_md(streamgate::Executor& executor, torch::jit::Module& model,
+                                const std::vector<torch::jit::IValue>& large, torch::Tensor input) {
+  const auto encode = [](const torch::Tensor& given) { return given.exp(); };
+  const streamgate::Operation operation = executor.operation("aten::exp");
+
+  executor.submit({.memory_bytes = 512 << 20}, [&] { return model.forward(large); });
+
+  static streamgate::LearnedMemory encoder;
+  executor.submit({.cost_bytes = input.nbytes(), .learn_memory = &encoder}, [&] { return encode(input); });
+
+  executor.call(operation, {input}, {.memory_bytes = 512 << 20});   // or memory.learn_calls = true
 }
 
 [[maybe_unused]] std::optional<int> workers_md(int argc, char** argv) {

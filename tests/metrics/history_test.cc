@@ -71,7 +71,7 @@ TEST(History, EveryOutcomeIsOkOrRefusedOrFailedButForTheCancelled) {
   history.add(kStart + seconds(1), later);
   const HistoryPoint& point = history.points().back();
   EXPECT_DOUBLE_EQ(point.ok_per_s, 1);
-  EXPECT_DOUBLE_EQ(point.refused_per_s, 6) << "five rejections and the expired";
+  EXPECT_DOUBLE_EQ(point.refused_per_s, 7) << "six rejections and the expired";
   EXPECT_DOUBLE_EQ(point.failed_per_s, 2);
 }
 

@@ -113,7 +113,7 @@ TEST(StatusJson, SaysWhatTheSnapshotSays) {
   const Json& raw = status.at("tasks").at(0);
   EXPECT_EQ(raw.at("class"), "raw");
   EXPECT_EQ(raw.at("ok"), 1000);
-  EXPECT_EQ(raw.at("rejected"), 1001 + 1002 + 1003 + 1004 + 1005);
+  EXPECT_EQ(raw.at("rejected"), 1001 + 1002 + 1003 + 1004 + 1005 + 1006);
   EXPECT_EQ(status.at("workers").at("busy"), 93);
   EXPECT_EQ(status.at("workers").at("exits").at("stopped"), 110);
   EXPECT_EQ(status.at("overflow").at("measured").at("gain"), 1.75);

@@ -105,7 +105,8 @@ const std::map<std::string_view, std::string>& other_values() {
       {"overflow.recycle_growth_bytes", "0"},
       {"metrics.enabled", "false"},
       {"metrics.address", "\"::1\""},
-      {"metrics.port", "9090"}};
+      {"metrics.port", "9090"},
+      {"metrics.status", "\"always\""}};
   return values;
 }
 
