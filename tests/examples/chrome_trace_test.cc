@@ -85,16 +85,21 @@ TEST(ChromeTrace, TimesAreMicrosecondsSinceTheFirstSubmission) {
                         .started = start + microseconds(10),
                         .encoded = start + microseconds(30),
                         .completed = start + microseconds(100)});
-  for (const Json& event : written(recorder).at("traceEvents")) {
+  const Json trace = written(recorder);
+  int seen = 0;
+  for (const Json& event : trace.at("traceEvents")) {
     if (event.at("name") == "x") {
+      ++seen;
       EXPECT_EQ(event.at("tid"), 3);
       EXPECT_EQ(event.at("ts"), 10);
       EXPECT_EQ(event.at("dur"), 90);
     }
     if (event.at("name") == "encode") {
+      ++seen;
       EXPECT_EQ(event.at("dur"), 20);
     }
   }
+  EXPECT_EQ(seen, 2);
 }
 
 TEST(ChromeTrace, ATaskThatNeverStartedIsAnInstantAndWhatHadNoRoomIsCounted) {

@@ -70,7 +70,8 @@ void expect_bounded(const std::string& badly, const std::string& counted) {
                        badly + "}");
   const CommandResult result = simulate(file, "all");
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  for (const Json& run : Json::parse(result.out).at("policies")) {
+  const Json report = Json::parse(result.out);
+  for (const Json& run : report.at("policies")) {
     const std::string policy = run.at("policy");
     EXPECT_EQ(run.at("completed"), 0) << policy;
     EXPECT_GT(run.at(counted), 0) << policy;
