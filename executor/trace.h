@@ -66,8 +66,7 @@ struct TaskRecord {
 /// those who wait for it. No lock is held. Failure: must not throw; must not call the executor.
 ///
 ///     class Spans : public streamgate::TaskObserver {
-///       void on_task_end(const streamgate::TaskRecord& task) noexcept override {
-///       queue_.push(task); }
+///       void on_task_end(const streamgate::TaskRecord& t) noexcept override { queue_.push(t); }
 ///     };
 ///     streamgate::Executor executor({.config = config, .observer = &spans});
 class TaskObserver {

@@ -94,13 +94,10 @@ Core::~Core() {
 // ---- the two doors ----
 
 std::optional<Outcome> Core::turn_away(TaskNode& node, const std::stop_token& stop) noexcept {
-  if (observer_ != nullptr && (observe_all_ || node.trace)) {
-    node.observer = observer_;
-    node.submitted = Clock::now();
-  }
+  node.submitted = Clock::now();
+  if (observer_ != nullptr && (observe_all_ || node.trace)) node.observer = observer_;
   if (gate_.closed()) return Outcome::kShutdown;
   if (stop.stop_requested()) return Outcome::kCancelled;
-  node.submitted = Clock::now();
   if (node.deadline <= node.submitted) return Outcome::kExpired;
   if (node.needs_memory) {
     memory_.look(node.submitted);

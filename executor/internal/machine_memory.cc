@@ -97,13 +97,15 @@ DeviceMemory MachineMemory::read() const {
   DeviceMemory memory;
   memory.total = value_of(meminfo, "MemTotal:").value_or(0) * kKilobyte;
   memory.free = value_of(meminfo, "MemAvailable:").value_or(0) * kKilobyte;
+  const std::size_t machine = memory.total;
   for (const Group& group : groups_) {
-    // "max" is no number, and version 1 says a number beyond all memory: neither bounds.
+    // "max" is no number, and version 1 says a number beyond all memory: neither bounds. A group
+    // with a larger bound than its child's still counts: its other children may have left less.
     const auto bound = number(first_line(group.bound));
-    if (!bound || *bound >= memory.total) continue;
+    if (!bound || *bound >= machine) continue;
     const std::size_t used = number(first_line(group.used)).value_or(0);
     const std::size_t back = value_of(group.statistics, group.reclaimable).value_or(0);
-    memory.total = *bound;
+    memory.total = std::min(memory.total, *bound);
     memory.free = std::min(memory.free, left_of(*bound, left_of(used, back)));
   }
   // "size resident shared ...", in pages.

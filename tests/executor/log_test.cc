@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <string>
@@ -53,31 +54,39 @@ class Listener {
   std::vector<Said> said_;
 };
 
+/// A name that no earlier run of a test in this process has used up the rate of.
+std::string fresh(const std::string& event) {
+  static std::atomic<int> runs{0};
+  return event + std::to_string(++runs);
+}
+
 TEST(Log, ASinkGetsLevelEventTextAndFields) {
   Listener listener;
-  log(LogLevel::kWarning, "test_fields", "it is so", {{"file", "a.toml"}, {"line", "3"}});
+  const std::string event = fresh("test_fields");
+  log(LogLevel::kWarning, event, "it is so", {{"file", "a.toml"}, {"line", "3"}});
   const auto said = listener.said();
   ASSERT_EQ(said.size(), 1U);
   EXPECT_EQ(said[0].level, LogLevel::kWarning);
-  EXPECT_EQ(said[0].event, "test_fields");
+  EXPECT_EQ(said[0].event, event);
   EXPECT_EQ(said[0].text, "it is so");
   EXPECT_EQ(said[0].fields, (decltype(said[0].fields){{"file", "a.toml"}, {"line", "3"}}));
 }
 
 TEST(Log, BelowTheLevelNothingIsSaid) {
   Listener listener;
-  log(LogLevel::kDebug, "test_level", "debug");
+  log(LogLevel::kDebug, fresh("test_level"), "debug");
   EXPECT_TRUE(listener.said().empty()) << "at first it is info";
   set_log_level(LogLevel::kError);
-  log(LogLevel::kWarning, "test_level", "warning");
+  log(LogLevel::kWarning, fresh("test_level"), "warning");
   EXPECT_TRUE(listener.said().empty());
-  log(LogLevel::kError, "test_level", "error");
+  log(LogLevel::kError, fresh("test_level"), "error");
   EXPECT_EQ(listener.said().size(), 1U);
 }
 
 TEST(Log, WhatComesTooOftenIsLeftOutUnlessItCannotComeOften) {
   Listener listener;
-  for (int i = 0; i < 100; ++i) log(LogLevel::kInfo, "test_often", "x");
+  const std::string often = fresh("test_often");
+  for (int i = 0; i < 100; ++i) log(LogLevel::kInfo, often, "x");
   const std::size_t limited = listener.said().size();
   EXPECT_GE(limited, 10U);
   EXPECT_LT(limited, 100U);
@@ -87,13 +96,13 @@ TEST(Log, WhatComesTooOftenIsLeftOutUnlessItCannotComeOften) {
 
 TEST(Log, WithoutASinkItIsALineEachOnStderr) {
   ::testing::internal::CaptureStderr();
-  log(LogLevel::kInfo, "test_stderr", "one\n  two");
+  log(LogLevel::kInfo, fresh("test_stderr"), "one\n  two");
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "streamgate: one\nstreamgate:   two\n");
 }
 
 TEST(Log, ASinkThatThrowsHarmsNobody) {
   set_log_sink([](const LogRecord&) { throw 42; });
-  log(LogLevel::kError, "test_throws", "x");
+  log(LogLevel::kError, fresh("test_throws"), "x");
   set_log_sink(nullptr);
 }
 

@@ -52,6 +52,20 @@ TEST(MachineMemory, IsWhatTheTightestControlGroupLeaves) {
   EXPECT_EQ(memory->free, 500'000U);
 }
 
+TEST(MachineMemory, CountsWhatTheSiblingsInALargerGroupHaveTaken) {
+  const TemporaryFolder root;
+  write_machine(root);
+  root.write("proc/self/cgroup", "0::/slice/service\n");
+  root.write("sys/fs/cgroup/slice/service/memory.max", "3000000\n");
+  root.write("sys/fs/cgroup/slice/service/memory.current", "100000\n");
+  root.write("sys/fs/cgroup/slice/memory.max", "6000000\n");
+  root.write("sys/fs/cgroup/slice/memory.current", "5800000\n");
+  const auto memory = MachineMemory(root.path()).now();
+  ASSERT_TRUE(memory.has_value());
+  EXPECT_EQ(memory->total, 3'000'000U);
+  EXPECT_EQ(memory->free, 200'000U);
+}
+
 TEST(MachineMemory, KnowsTheFirstVersionOfControlGroups) {
   const TemporaryFolder root;
   write_machine(root);

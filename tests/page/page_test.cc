@@ -96,6 +96,8 @@ class Page : public ::testing::Test {
     });
     port_ = server_.bind_to_any_port("127.0.0.1");
     serving_ = std::jthread([this] { server_.listen_after_bind(); });
+    // stop() is heard only by a server that runs.
+    while (!server_.is_running()) std::this_thread::yield();
     load_ = std::jthread([this](const std::stop_token& stop) {
       while (!stop.stop_requested()) {
         std::vector<executor::Future<void>> futures;
