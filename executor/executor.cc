@@ -95,8 +95,10 @@ void open_overflow(Core& core) {
       config.worker_threads != 0 ? config.worker_threads : core.config().executor.intra_op_threads;
   pool.supervisor.identity = loaded_torch_identity();
   pool.supervisor.configuration = configuration_text(torch_device_of(core.config()));
+  const std::optional<policies::OverflowGain>& probed = core.measured().limits.overflow;
   core.open_overflow([&](OverflowHome& home) {
-    return std::make_unique<WorkerOverflow>(config, std::move(pool), home);
+    return std::make_unique<WorkerOverflow>(
+        config, std::move(pool), probed ? std::optional(probed->gain) : std::nullopt, home);
   });
 #else
   throw std::invalid_argument("overflow.workers = " + std::to_string(config.workers) +

@@ -56,7 +56,11 @@ nanoseconds duration(double in_seconds) noexcept {
 class CheapestOverflow final : public OverflowPolicy {
  public:
   explicit CheapestOverflow(const OverflowPolicyOptions& options)
-      : options_(options), pause_(options.first_pause) {}
+      : options_(options), pause_(options.first_pause) {
+    if (!options.probed_gain) return;
+    phase_ = *options.probed_gain >= options.least_gain ? Phase::kPays : Phase::kPaused;
+    begins_paused_ = phase_ == Phase::kPaused;
+  }
 
   OverflowDecision decide(const OverflowSituation& situation) noexcept override;
   void observe(const OverflowObservation& observation) noexcept override;
@@ -86,7 +90,8 @@ class CheapestOverflow final : public OverflowPolicy {
   const OverflowPolicyOptions options_;
   Phase phase_ = Phase::kTrial;
   nanoseconds pause_;
-  nanoseconds until_{0};  ///< Of a pause or a baseline.
+  nanoseconds until_{0};        ///< Of a pause or a baseline.
+  bool begins_paused_ = false;  ///< With a pause whose end the first call says.
   int baseline_samples_ = 0;
   nanoseconds alone_seen_ = kNever;  ///< When this process was last seen alone.
   std::size_t width_ = 1;
@@ -177,6 +182,10 @@ void CheapestOverflow::judge(nanoseconds now) noexcept {
 
 /// Why no worker is to be used now, whatever the call.
 std::optional<OverflowReason> CheapestOverflow::stays(const OverflowSituation& situation) noexcept {
+  if (std::exchange(begins_paused_, false)) {
+    until_ = situation.now + pause_;
+    pause_ = std::min(2 * pause_, options_.longest_pause);
+  }
   if (phase_ == Phase::kPaused) {
     if (situation.now < until_) return OverflowReason::kNoGain;
     // All that was measured of workers is void; somebody may have started a daemon.

@@ -116,6 +116,9 @@ struct OverflowPolicyOptions {
   std::chrono::nanoseconds longest_pause = std::chrono::minutes(15);
   /// After so long with workers always busy, what this process does alone is measured again.
   std::chrono::nanoseconds baseline_after = std::chrono::seconds(60);
+  /// What the probe measured here, if it did: where workers pay they are used without a trial, and
+  /// where they do not, the trial comes after a first pause.
+  std::optional<double> probed_gain{};
 };
 
 /// The policy of that name. Throws std::invalid_argument that names the known policies for an

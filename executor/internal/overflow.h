@@ -43,13 +43,15 @@ enum class Way : std::uint8_t {
 };
 
 /// Thread-safety: thread-safe. Ownership: of what is behind it, not of calls; its home outlives it.
-/// Blocking: only stop, and the destructor, which is as stop. Failure: as said in OverflowHome.
+/// Blocking: send, as said there; stop, and the destructor, which is as stop. Failure: as said in
+/// OverflowHome.
 class Overflow {
  public:
   virtual ~Overflow() = default;
 
   [[nodiscard]] virtual Way judge(TaskNode& node, const HereNow& here) noexcept = 0;
-  /// REQUIRES: judge said kAway, and the node is not in the queue. It may be gone afterwards.
+  /// For a call by run, whose caller waits, it waits for the answer if it can. REQUIRES: judge said
+  /// kAway, and the node is not in the queue. It may be gone afterwards.
   virtual void send(TaskNode& node) noexcept = 0;
   /// A task ended well here. `full`: all permits of its kind were in use then.
   virtual void ran_here(const TaskNode& node, Clock::time_point now,

@@ -2,6 +2,7 @@
 #include <streamgate/executor/probe/child_runner.h>
 
 #include <streamgate/executor/probe/internal/child_process.h>
+#include <streamgate/executor/probe/internal/company.h>
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -160,14 +161,15 @@ class Watch {
     for (const OpClass op_class : policies::kAllOpClasses) {
       if ((board.classes & (1U << index_of(op_class))) == 0) continue;
       result.classes.push_back(op_class);
+      if ((board.called & (1U << index_of(op_class))) != 0) result.called.push_back(op_class);
       result.operations[index_of(op_class)] = board.operations[index_of(op_class)].str();
     }
     result.max_streams = std::min<std::size_t>(board.max_streams, kMaxThreads);
     const std::size_t begun = stages_.empty() ? 0 : stage_index() + 1;
     for (std::size_t i = 0; i < begun; ++i) {
-      result.stages.push_back(
-          {board.stages[i].operations.load(),
-           std::chrono::nanoseconds(static_cast<std::int64_t>(board.stages[i].nanoseconds.load()))});
+      result.stages.push_back({board.stages[i].operations.load(),
+                               std::chrono::nanoseconds(
+                                   static_cast<std::int64_t>(board.stages[i].nanoseconds.load()))});
     }
     return result;
   }
@@ -190,9 +192,8 @@ class Watch {
                        " from outside" +
                        (WTERMSIG(*status) == SIGKILL ? ", perhaps for lack of memory" : ""));
     }
-    const std::string how = WIFSIGNALED(*status)
-                                ? name_of(WTERMSIG(*status))
-                                : "exit " + std::to_string(WEXITSTATUS(*status));
+    const std::string how = WIFSIGNALED(*status) ? name_of(WTERMSIG(*status))
+                                                 : "exit " + std::to_string(WEXITSTATUS(*status));
     if (board.state.load() == TrialState::kStarting || stages_.empty()) {
       throw ProbeError("the device cannot be initialised (" + how +
                        "): " + last_lines(child_.words()));
@@ -253,6 +254,15 @@ TrialResult ChildRunner::run(const std::vector<Stage>& stages) {
                                      std::to_string(kLifeInChild)});
   ChildProcess child(options_.program, arguments);
   return Watch(options_, stages, child).until_end();
+}
+
+std::optional<CompanyResult> ChildRunner::run_in_company(const Stage& first, const Stage& others,
+                                                         std::size_t count, milliseconds window) {
+  return internal::in_company({.program = options_.program,
+                               .arguments = options_.arguments,
+                               .stop = options_.stop,
+                               .start_within = options_.start_within},
+                              first, others, count, window);
 }
 
 }  // namespace streamgate::executor::probe

@@ -41,6 +41,10 @@ class ChildRunner final : public TrialRunner {
   explicit ChildRunner(ChildRunnerOptions options);
 
   [[nodiscard]] TrialResult run(const std::vector<Stage>& stages) override;
+  /// Told no progress.
+  [[nodiscard]] std::optional<CompanyResult> run_in_company(
+      const Stage& first, const Stage& others, std::size_t count,
+      std::chrono::milliseconds window) override;
 
  private:
   ChildRunnerOptions options_;

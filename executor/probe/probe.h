@@ -21,6 +21,19 @@ struct ProbeOptions {
   std::size_t max_threads = 8;  ///< 1 to kMaxWidth.
   double confidence = 0.95;     ///< Above 0, below 1.
   std::chrono::milliseconds budget{60'000};
+  std::size_t workers = 4;  ///< With which the gain of overflow is measured; 0: it is not.
+};
+
+inline constexpr std::size_t kMaxWorkers = 64;  ///< Of ProbeOptions.
+
+/// What worker processes bring to the class that needs them most.
+struct OverflowReport {
+  policies::OpClass op_class = policies::OpClass::kRaw;
+  std::size_t width = 0;  ///< Threads of the process that they are beside.
+  std::size_t workers = 0;
+  double alone = 0;       ///< Operations a second of that process.
+  double together = 0;    ///< Of all processes.
+  std::string failure{};  ///< Why it was not measured; empty: it was.
 };
 
 /// What was tried at one width of a class.
@@ -51,12 +64,14 @@ struct ProbeReport {
   policies::Limits limits{};  ///< What goes into the limits file, if `measured`.
   std::vector<ClassReport> classes{};
   std::vector<PairReport> pairs{};
+  std::optional<OverflowReport> overflow{};  ///< Nothing: it was not tried.
   double confidence = 0.95;
   std::size_t max_threads = 0;  ///< Fewer than asked for where the device has fewer streams.
   std::size_t processes = 0;
   std::chrono::nanoseconds elapsed{0};
 
-  /// Whether every class and every pair was measured.
+  /// Whether every class and every pair was measured. Overflow is not asked for: without its figure
+  /// an executor finds it out by itself.
   [[nodiscard]] bool measured() const noexcept;
 };
 

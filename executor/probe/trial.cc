@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <exception>
@@ -46,14 +47,21 @@ constexpr TrialEnd kEnd = {
         },
     .cannot_run = [](Board& board, std::string_view why) { cannot_run(board, std::string(why)); }};
 
-/// The parent holds the other end and writes nothing: when this ends, it is gone, whatever it died
-/// of. (Linux could send a signal at the parent's death; this works wherever there are pipes.)
+std::atomic<bool> released{false};
+
+/// The parent holds the other end and writes a byte at most: when this ends, it is gone, whatever
+/// it died of. (Linux could send a signal at the parent's death; this works wherever there are
+/// pipes.)
 void end_with_parent(int life) {
   std::thread([life] {
     char byte = 0;
-    while (read(life, &byte, 1) < 0 && errno == EINTR) {
+    for (;;) {
+      const ssize_t bytes = read(life, &byte, 1);
+      if (bytes < 0 && errno == EINTR) continue;
+      if (bytes <= 0) _exit(kTrialCannotRun);
+      released.store(true);
+      released.notify_all();
     }
-    _exit(kTrialCannotRun);
   }).detach();
 }
 
@@ -64,6 +72,7 @@ void describe(const Workload& workload, Board& board) {
   for (std::size_t i = 0; i < texts.size(); ++i) board.provenance[i].assign(*texts[i]);
   for (const OpClass op_class : workload.classes()) {
     board.classes |= 1U << index_of(op_class);
+    if (workload.is_called(op_class)) board.called |= 1U << index_of(op_class);
     board.operations[index_of(op_class)].assign(workload.operation(op_class));
   }
   board.max_streams = static_cast<std::uint32_t>(workload.max_streams());
@@ -77,7 +86,7 @@ void say(const Stage& stage, const StageFigures& figures) {
 }
 
 void run(const WorkloadOptions& options, const std::vector<Stage>& stages, Board& board,
-         bool for_a_person) {
+         const TrialLinks& links) {
   const std::unique_ptr<Workload> workload = make_workload(options);
   workload->initialise();
   describe(*workload, board);
@@ -85,19 +94,25 @@ void run(const WorkloadOptions& options, const std::vector<Stage>& stages, Board
   std::set<OpClass> prepared;
   for (const Stage& stage : stages) {
     if (threads_of(stage) > workload->max_streams()) {
-      throw std::runtime_error(to_string(stage.parties) + " needs a stream for each thread; here are " +
+      throw std::runtime_error(to_string(stage.parties) +
+                               " needs a stream for each thread; here are " +
                                std::to_string(workload->max_streams()));
     }
     for (const Party& party : stage.parties) {
       if (prepared.insert(party.op_class).second) workload->prepare(party.op_class);
     }
   }
+  if (links.held) {
+    board.state = TrialState::kHeld;
+    released.wait(false);  // Or the parent ends, and this process with it.
+  }
   board.state = TrialState::kRunning;
-  StreamIndex next_stream = 0;  // Each stage on others, as long as there are any that were not used.
+  StreamIndex next_stream =
+      0;  // Each stage on others, as long as there are any that were not used.
   for (std::size_t i = 0; i < stages.size(); ++i) {
     run_stage(*workload, stages[i], i, next_stream, board, kEnd);
     next_stream = (next_stream + threads_of(stages[i])) % workload->max_streams();
-    if (for_a_person) say(stages[i], board.stages[i]);
+    if (!links.board) say(stages[i], board.stages[i]);
   }
   board.state = TrialState::kFinished;
   leave(kTrialFinished);
@@ -115,7 +130,8 @@ void run_trial(const WorkloadOptions& options, const std::vector<Stage>& stages,
     if (links.board) board = static_cast<Board*>(map_shared(*links.board, sizeof(Board)));
     if (links.life) end_with_parent(*links.life);
     note_fatal_signals(*board);
-    run(options, stages, *board, !links.board);
+    if (links.held && !links.life) throw std::invalid_argument("a held trial needs a --life-fd");
+    run(options, stages, *board, links);
   } catch (const std::exception& error) {
     cannot_run(*board, error.what());
   }

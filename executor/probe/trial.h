@@ -16,7 +16,9 @@ namespace streamgate::executor::probe {
 /// File descriptors that the parent left open in the child; none when a person runs a trial.
 struct TrialLinks {
   std::optional<int> board{};  ///< Shared memory of the size of a Board.
-  std::optional<int> life{};   ///< The read end of a pipe: at its end the parent is gone.
+  /// The read end of a pipe: at its end the parent is gone. A byte in it lets a held trial go on.
+  std::optional<int> life{};
+  bool held = false;  ///< Whether it waits for that byte before its first stage; needs `life`.
 };
 
 /// The exit codes of a trial that did not die.

@@ -21,14 +21,14 @@ namespace streamgate::executor::probe {
 
 /// How a trial failed, and what is known of it.
 struct Failure {
-  std::string name{};             ///< "SIGSEGV", another signal's name, "hang" or "corrupt".
-  std::size_t stage = 0;          ///< Index of the stage that it struck in.
-  std::vector<Party> parties{};   ///< Of that stage.
-  std::size_t thread = 0;         ///< Which of them it struck, from 1; 0 when that is not known.
+  std::string name{};            ///< "SIGSEGV", another signal's name, "hang" or "corrupt".
+  std::size_t stage = 0;         ///< Index of the stage that it struck in.
+  std::vector<Party> parties{};  ///< Of that stage.
+  std::size_t thread = 0;        ///< Which of them it struck, from 1; 0 when that is not known.
   policies::OpClass op_class = policies::OpClass::kRaw;  ///< Of that thread; else of the first.
-  std::string operation{};        ///< What that class runs.
-  std::uint64_t iteration = 0;    ///< Of that thread in the stage, from 1.
-  std::string text{};             ///< The last lines on standard error, if any.
+  std::string operation{};                               ///< What that class runs.
+  std::uint64_t iteration = 0;                           ///< Of that thread in the stage, from 1.
+  std::string text{};  ///< The last lines on standard error, if any.
 
   bool operator==(const Failure&) const = default;
 };
@@ -40,12 +40,21 @@ struct StageResult {
 
 struct TrialResult {
   policies::Provenance provenance{};
-  std::vector<policies::OpClass> classes{};  ///< That the backend has.
+  std::vector<policies::OpClass> classes{};                    ///< That the backend has.
+  std::vector<policies::OpClass> called{};                     ///< Of these, those that calls have.
   std::array<std::string, policies::kOpClasses> operations{};  ///< What each of those runs.
-  std::size_t max_streams = 0;         ///< At most kMaxThreads: no stage has more.
-  std::vector<StageResult> stages{};  ///< One for each that was begun.
-  std::optional<Failure> failure{};   ///< In the last of those.
+  std::size_t max_streams = 0;          ///< At most kMaxThreads: no stage has more.
+  std::vector<StageResult> stages{};    ///< One for each that was begun.
+  std::optional<Failure> failure{};     ///< In the last of those.
   std::chrono::nanoseconds elapsed{0};  ///< All of it, with the start of the process.
+};
+
+/// What a process did alone, and with others beside it.
+struct CompanyResult {
+  double alone = 0;       ///< Operations a second of the first process.
+  double together = 0;    ///< Of all of them.
+  std::string failure{};  ///< Why there are no such figures; empty: there are.
+  std::chrono::nanoseconds elapsed{0};
 };
 
 /// The probe cannot go on, for a reason that is no failure of a class: no memory for a child, no
@@ -71,6 +80,15 @@ class TrialRunner {
 
   /// In a fresh process. Without stages it only looks at the device.
   [[nodiscard]] virtual TrialResult run(const std::vector<Stage>& stages) = 0;
+
+  /// One process that runs the first stage, and so many that run the second, each with a device of
+  /// its own, for windows of that time. Nothing where a runner cannot do that. REQUIRES: both
+  /// stages are of Mode::kPace.
+  [[nodiscard]] virtual std::optional<CompanyResult> run_in_company(const Stage&, const Stage&,
+                                                                    std::size_t,
+                                                                    std::chrono::milliseconds) {
+    return std::nullopt;
+  }
 };
 
 }  // namespace streamgate::executor::probe

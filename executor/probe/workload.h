@@ -56,6 +56,8 @@ class Workload {
   /// The classes that have operations here, without exclusive: its width is 1 by definition.
   [[nodiscard]] virtual std::vector<policies::OpClass> classes() const = 0;
   [[nodiscard]] virtual std::size_t max_streams() const noexcept = 0;
+  /// Whether calls, which may overflow to worker processes, are of this class.
+  [[nodiscard]] virtual bool is_called(policies::OpClass) const noexcept { return true; }
   /// The name of the class's operation; the same for the life of the workload.
   [[nodiscard]] virtual std::string_view operation(policies::OpClass op_class) const noexcept = 0;
   /// How long no thread may make progress before that is a hang and no longer slowness.
@@ -73,7 +75,8 @@ class Workload {
 struct WorkloadOptions {
   std::string backend = "cpu";
   std::string fault_model{};  ///< For the emulator: a shipped name or a file; empty: never fails.
-  std::string capture_mode = "thread_local";  ///< For cuda: also "relaxed", and "global", which dies.
+  std::string capture_mode =
+      "thread_local";  ///< For cuda: also "relaxed", and "global", which dies.
 };
 
 /// Throws what make_workload would throw, and touches no device.

@@ -70,12 +70,13 @@ std::vector<Quarantine::Entry> Quarantine::entries() const {
 // ---- beginning and end ----
 
 WorkerOverflow::WorkerOverflow(const policies::Config::Overflow& config, WorkerPoolOptions pool,
-                               OverflowHome& home)
+                               std::optional<double> probed_gain, OverflowHome& home)
     : home_(home),
+      probed_gain_(probed_gain),
       attempts_(config.attempts),
       quarantine_after_(config.quarantine_after),
       policy_name_(config.policy),
-      policy_(policies::make_overflow_policy({.name = config.policy})),
+      policy_(policies::make_overflow_policy({.name = config.policy, .probed_gain = probed_gain_})),
       wants_observations_(policy_->wants_observations()),
       pool_(std::move(pool)),
       door_(std::make_shared<WorkerDoor>(pool_)) {}
@@ -145,13 +146,17 @@ void WorkerOverflow::send(TaskNode& node) noexcept {
   away_.fetch_add(1, std::memory_order_relaxed);
   // It may end, and with it the node, before submit returns.
   call.hold();
+  // A call by run has its caller waiting, and stays where it is on that one's stack.
+  const bool waits = node.door == TaskNode::Door::kRun;
   const std::uint64_t number = pool_.submit(call, {.start_by = node.deadline,
                                                    .attempts = call.attempts,
-                                                   .prefer_worker = call.traits.prefer_worker});
+                                                   .prefer_worker = call.traits.prefer_worker,
+                                                   .attended = waits});
   // Sequentially consistent, as in whoever cancels: that one sees the number, or we see its word.
   call.number.store(number, std::memory_order_seq_cst);
   if (node.cancel_requested.load(std::memory_order_seq_cst))
     static_cast<void>(pool_.cancel(number));
+  if (waits) pool_.attend(call);
   call.let_go();
 }
 
@@ -224,7 +229,8 @@ void WorkerOverflow::observe(const policies::OverflowObservation& observation) n
 void WorkerOverflow::apply(const policies::Config::Overflow& config) {
   attempts_.store(config.attempts, std::memory_order_relaxed);
   quarantine_after_.store(config.quarantine_after, std::memory_order_relaxed);
-  auto policy = policies::make_overflow_policy({.name = config.policy});
+  auto policy =
+      policies::make_overflow_policy({.name = config.policy, .probed_gain = probed_gain_});
   const std::lock_guard lock(policy_mutex_);
   if (policy_name_ == config.policy) return;
   policy_name_ = config.policy;

@@ -67,8 +67,9 @@ class Quarantine {
 /// See Overflow.
 class WorkerOverflow final : public Overflow {
  public:
+  /// `probed_gain`: see policies::OverflowPolicyOptions.
   WorkerOverflow(const policies::Config::Overflow& config, WorkerPoolOptions pool,
-                 OverflowHome& home);
+                 std::optional<double> probed_gain, OverflowHome& home);
   ~WorkerOverflow() override;
 
   Way judge(TaskNode& node, const HereNow& here) noexcept override;
@@ -88,6 +89,7 @@ class WorkerOverflow final : public Overflow {
   [[nodiscard]] std::size_t workers_busy() const noexcept;
 
   OverflowHome& home_;
+  const std::optional<double> probed_gain_;
   std::atomic<std::size_t> attempts_;
   std::atomic<std::size_t> quarantine_after_;
   std::atomic<bool> stopping_{false};

@@ -227,6 +227,25 @@ TEST(CheapestOverflow, NoticesThatWorkersTakeMoreThanTheyBringAndStops) {
   EXPECT_GT(service.count(OverflowReason::kNoGain), service.done() * 9 / 10);
 }
 
+TEST(CheapestOverflow, BeginsWithWhatTheProbeMeasured) {
+  const Plant plant{.width = 2, .workers = 2, .slowdown = 3, .cost = 3};
+  Service warned({.probed_gain = 0.8}, plant);
+  warned.run(seconds(29), 8);
+  EXPECT_EQ(warned.in_workers, 0U) << "before the trial";
+  EXPECT_GT(warned.count(OverflowReason::kNoGain), 0U);
+  warned.run(seconds(10), 8);
+  EXPECT_GT(warned.count(OverflowReason::kTrial), 0U) << "things may have changed since";
+
+  Service encouraged({.probed_gain = 2}, {.width = 2, .workers = 2});
+  encouraged.run(seconds(10), 8);
+  EXPECT_GT(encouraged.in_workers, encouraged.done() / 3);
+  EXPECT_EQ(encouraged.count(OverflowReason::kTrial), 0U);
+
+  Service deceived({.probed_gain = 2}, plant);
+  deceived.run(seconds(60), 8);
+  EXPECT_GT(deceived.count(OverflowReason::kNoGain), 0U) << "what is seen here counts for more";
+}
+
 TEST(CheapestOverflow, TriesAgainLaterAndUsesWhatHasBecomeWorthIt) {
   Service service({}, {.width = 8, .workers = 4, .slowdown = 3, .cost = 3});
   service.run(seconds(20), 32);

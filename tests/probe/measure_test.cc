@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `streamgate probe`, the real binary with its real child processes, on emulated devices that really
-// die: it finds what the fault model says.
+// `streamgate probe`, the real binary with its real child processes, on emulated devices that
+// really die: it finds what the fault model says.
 #include <streamgate/policies/fault_model.h>
 #include <streamgate/policies/limits_file.h>
 
@@ -47,12 +47,14 @@ TEST(ProbeMeasures, SafeWidthsFailuresAndPairsOfAModelExactly) {
   model.classes[index_of(OpClass::kRaw)] = {.safe_threads = 3, .rule = {.fault = Fault::kCorrupt}};
   model.classes[index_of(OpClass::kKernel)] = {.safe_threads = 2, .rule = {.fault = Fault::kSegv}};
   model.classes[index_of(OpClass::kGraph)] = {.safe_threads = 1, .rule = {.fault = Fault::kAbort}};
-  model.incompatible = {{.a = OpClass::kGraph, .b = OpClass::kRaw, .rule = {.fault = Fault::kAbort}}};
+  model.incompatible = {
+      {.a = OpClass::kGraph, .b = OpClass::kRaw, .rule = {.fault = Fault::kAbort}}};
   model.device.execute = std::chrono::microseconds(50);  // It ends when all is known.
   const auto file = folder.write("model.toml", print_fault_model(model));
-  const Probed measured = probed(file, {"--max-threads", "4"});
+  const Probed measured = probed(file, {"--max-threads", "4", "--workers", "0"});
   expect_recovered(measured, model, 4);
   expect_keys(measured.report);
+  EXPECT_TRUE(measured.report.at("overflow").is_null()) << "it was not asked for";
 
   // The evidence says what died, where, and in whose words.
   const Json& aborted = measured.of("graph").at("evidence").at(0);
@@ -63,6 +65,28 @@ TEST(ProbeMeasures, SafeWidthsFailuresAndPairsOfAModelExactly) {
   EXPECT_GE(aborted.at("thread"), 1);
   EXPECT_NE(aborted.at("text").get<std::string>().find("failed assertion"), std::string::npos)
       << aborted.at("text");
+}
+
+TEST(ProbeMeasures, WhatWorkersBringToADeviceThatIsNarrowAndWritesIt) {
+  const TemporaryFolder folder;
+  policies::FaultModel model;
+  model.classes[index_of(OpClass::kKernel)] = {.safe_threads = 2, .rule = {.fault = Fault::kAbort}};
+  // The device's time uses no core: what is measured is that each process has a width of its own.
+  model.device.execute = std::chrono::milliseconds(10);
+  const auto file = folder.write("model.toml", print_fault_model(model));
+  const std::string out = (folder.path() / "limits.toml").string();
+  const Probed measured = probed(
+      file, {"--max-threads", "3", "--workers", "4", "--budget-seconds", "40", "--out", out});
+  ASSERT_EQ(measured.run.exit_code, 0) << measured.run.err;
+  const Json& overflow = measured.report.at("overflow");
+  ASSERT_TRUE(overflow.is_object()) << measured.run.err;
+  EXPECT_EQ(overflow.at("workers"), 4);
+  EXPECT_EQ(overflow.at("class"), "kernel");
+  EXPECT_NEAR(overflow.at("gain").get<double>(), (2 + 4) / 2.0, 0.9);
+  const auto written = policies::load_limits(out).overflow;
+  ASSERT_TRUE(written);
+  EXPECT_EQ(written->workers, 4U);
+  EXPECT_EQ(written->gain, overflow.at("gain").get<double>());
 }
 
 TEST(ProbeMeasures, LongHangIsNamedAndEndsInTime) {
@@ -111,8 +135,8 @@ TEST(ProbeMeasures, LongTheKneeOfTheCpu) {
 }
 
 TEST(ProbeMeasures, LongTableForPeopleNamesClassesAndFailures) {
-  const ChildResult run = probe(
-      {"--backend", "emulator", "--fault-model", "seeds-nograph", "--max-threads", "3"});
+  const ChildResult run =
+      probe({"--backend", "emulator", "--fault-model", "seeds-nograph", "--max-threads", "3"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
   for (const char* word : {"raw", "kernel", "graph", "SIGSEGV at 3", "evidence:", "aten::linear"}) {
     EXPECT_NE(run.out.find(word), std::string::npos) << word << '\n' << run.out;

@@ -79,10 +79,10 @@ TEST(Stage, IsReadAsItIsWritten) {
 
 TEST(Stage, MalformedOneIsRefused) {
   for (const char* text :
-       {"", "graph", "graph:0/hammer", "graph:65/hammer", "graph:2", "graph:2/sing", "blue:2/hammer",
-        "graph:2+graph:3/hammer", "raw:1+kernel:1+graph:1/hammer", "graph:2/hammer/batch=0",
-        "graph:2/hammer/operations=-1", "graph:2/hammer/speed=9", "graph:2x/hammer",
-        "graph:2/hammer/at-most-ms=99999999999999999999"}) {
+       {"", "graph", "graph:0/hammer", "graph:65/hammer", "graph:2", "graph:2/sing",
+        "blue:2/hammer", "graph:2+graph:3/hammer", "raw:1+kernel:1+graph:1/hammer",
+        "graph:2/hammer/batch=0", "graph:2/hammer/operations=-1", "graph:2/hammer/speed=9",
+        "graph:2x/hammer", "graph:2/hammer/at-most-ms=99999999999999999999"}) {
     EXPECT_THROW(static_cast<void>(parse_stage(text)), std::invalid_argument) << text;
   }
 }
@@ -216,11 +216,12 @@ TEST(Probe, EveryWidthUpToTheCeilingWasTestedToTheRequiredBound) {
       EXPECT_LE(failure_probability_upper(width.operations, 0, 0.99), kRequiredUpper);
       EXPECT_GE(width.processes, width.width == measured.limits.ceiling ? 2U : 0U);
       const std::vector<Party> alone = {{measured.limits.op_class, width.width}};
-      EXPECT_EQ(width.processes, static_cast<std::size_t>(std::count_if(
-                                     device.trials.begin(), device.trials.end(),
-                                     [&](const std::vector<Stage>& stages) {
-                                       return !stages.empty() && stages[0].parties == alone;
-                                     })));
+      EXPECT_EQ(width.processes,
+                static_cast<std::size_t>(std::count_if(device.trials.begin(), device.trials.end(),
+                                                       [&](const std::vector<Stage>& stages) {
+                                                         return !stages.empty() &&
+                                                                stages[0].parties == alone;
+                                                       })));
     }
     EXPECT_EQ(tested, measured.limits.ceiling);
     EXPECT_LE(measured.limits.failure_probability_upper, kWantedUpper);
@@ -229,9 +230,9 @@ TEST(Probe, EveryWidthUpToTheCeilingWasTestedToTheRequiredBound) {
 }
 
 TEST(Probe, IncompatiblePairsAreFoundAndNoOthers) {
-  for (const auto& [a, b] : {std::pair(OpClass::kRaw, OpClass::kKernel),
-                             std::pair(OpClass::kRaw, OpClass::kGraph),
-                             std::pair(OpClass::kKernel, OpClass::kGraph)}) {
+  for (const auto& [a, b] :
+       {std::pair(OpClass::kRaw, OpClass::kKernel), std::pair(OpClass::kRaw, OpClass::kGraph),
+        std::pair(OpClass::kKernel, OpClass::kGraph)}) {
     SimulatedDevice device;
     device.fails_beyond(OpClass::kKernel, 2);
     device.incompatible = {{a, b}};
@@ -368,6 +369,52 @@ TEST(Probe, DeviceThatChangesMeanwhileIsAnError) {
   EXPECT_THROW(static_cast<void>(probe({}, changing, observer)), ProbeError);
 }
 
+TEST(Probe, GainOfOverflowIsThatOfTheClassWithTheLeastRoom) {
+  SimulatedDevice device;
+  device.fails_beyond(OpClass::kKernel, 2);
+  device.fails_beyond(OpClass::kGraph, 3);
+  device.share_in_company = 0.9;
+  const ProbeReport report = probed(device, {.workers = 4});
+  ASSERT_TRUE(report.overflow);
+  EXPECT_EQ(report.overflow->op_class, OpClass::kKernel);
+  EXPECT_EQ(report.overflow->width, 2U);
+  ASSERT_TRUE(report.limits.overflow);
+  EXPECT_EQ(report.limits.overflow->workers, 4U);
+  EXPECT_NEAR(report.limits.overflow->gain, 0.9 * (2 + 4) / 2, 1e-9);
+  ASSERT_EQ(device.companies.size(), 1U);
+  EXPECT_EQ(device.companies[0].first.mode, Mode::kPace);
+  EXPECT_EQ(device.companies[0].second, 4U);
+}
+
+TEST(Probe, GainOfOverflowIsThatOfAClassThatCallsHave) {
+  SimulatedDevice device;
+  device.has = {OpClass::kRaw, OpClass::kGraph};
+  device.called = {OpClass::kRaw};
+  device.fails_beyond(OpClass::kGraph, 1);
+  device.share_in_company = 0.1;
+  const ProbeReport report = probed(device);
+  ASSERT_TRUE(report.overflow);
+  EXPECT_EQ(report.overflow->op_class, OpClass::kRaw);
+  EXPECT_LT(report.limits.overflow->gain, 1) << "a loss is measured as well as a gain";
+}
+
+TEST(Probe, GainOfOverflowThatCannotBeMeasuredIsNotInvented) {
+  SimulatedDevice device;
+  device.company_fails = "a process ended with exit code 70";
+  ProbeReport report = probed(device);
+  EXPECT_FALSE(report.limits.overflow);
+  ASSERT_TRUE(report.overflow);
+  EXPECT_EQ(report.overflow->failure, device.company_fails);
+  EXPECT_TRUE(report.measured()) << "the limits are";
+
+  SimulatedDevice unwanted;
+  EXPECT_FALSE(probed(unwanted, {.workers = 0}).overflow);
+  SimulatedDevice deadly;
+  for (const OpClass op_class : deadly.has) deadly.fails_beyond(op_class, 0);
+  EXPECT_FALSE(probed(deadly).overflow) << "nothing survives that could be run";
+  EXPECT_TRUE(unwanted.companies.empty() && deadly.companies.empty());
+}
+
 TEST(Probe, OptionsOutOfRangeAreRefused) {
   SimulatedDevice device;
   const auto refused = [&](const ProbeOptions& options) {
@@ -379,6 +426,7 @@ TEST(Probe, OptionsOutOfRangeAreRefused) {
     refused({.confidence = confidence});
   }
   refused({.budget = 0ms});
+  refused({.workers = kMaxWorkers + 1});
   EXPECT_TRUE(device.trials.empty());
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `streamgate probe` where things go wrong: with its input, with what it may write, with the machine,
-// and with the person at the keyboard.
+// `streamgate probe` where things go wrong: with its input, with what it may write, with the
+// machine, and with the person at the keyboard.
 #include <streamgate/executor/probe/reproducer.h>
 #include <streamgate/policies/fault_model.h>
 
@@ -80,6 +80,7 @@ TEST(ProbeRefuses, LongNumbersOutOfRange) {
   };
   add("--max-threads", {"0", "1000", "-3", "two"}, "from 1 to 64");
   add("--confidence", {"0", "1", "1.5", "nan", "-1"}, "above 0 and below 1");
+  add("--workers", {"-1", "65", "two"}, "from 0 to 64");
   add("--budget-seconds", {"0", "-1", "nan", "inf"}, "from 0.001");
   expect_refused(cases);
 }
@@ -122,10 +123,9 @@ class Running {
         words_(folder.path() / "words.txt") {
     const std::string out = out_.string();
     const std::string words = words_.string();
-    std::vector<std::string> arguments = {STREAMGATE_COMMAND, "probe",  "--backend",
-                                          "emulator",         "--fault-model", model_,
-                                          "--out",            out,      "--budget-seconds",
-                                          "604800"};
+    std::vector<std::string> arguments = {STREAMGATE_COMMAND, "probe", "--backend", "emulator",
+                                          "--fault-model",    model_,  "--out",     out,
+                                          "--budget-seconds", "604800"};
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
@@ -238,9 +238,9 @@ TEST(ProbeRefuses, ToTakeALackOfThreadsForAFailureOfTheDevice) {
   }
   // Enough for the parent, a child and the device's threads, not for 64 more.
   const ChildResult run =
-      run_child({"/usr/bin/prlimit", "--nproc=24", "/usr/bin/setpriv", "--reuid", "65533", "--regid",
-                 "65533", "--clear-groups", STREAMGATE_COMMAND, "probe", "--backend", "emulator",
-                 "--max-threads", "32", "--budget-seconds", "10"},
+      run_child({"/usr/bin/prlimit", "--nproc=24", "/usr/bin/setpriv", "--reuid", "65533",
+                 "--regid", "65533", "--clear-groups", STREAMGATE_COMMAND, "probe", "--backend",
+                 "emulator", "--max-threads", "32", "--budget-seconds", "10"},
                 kProbeGuard);
   EXPECT_EQ(run.exit_code, 2) << run.out << run.err;
   EXPECT_TRUE(contains(run.err, "a trial cannot run: cannot start")) << run.err;
@@ -250,9 +250,8 @@ TEST(ProbeRefuses, ToTakeALackOfThreadsForAFailureOfTheDevice) {
 #if defined(STREAMGATE_CXX)
 TEST(ProbeReproducer, LongCompilesAloneAndShowsTheFailure) {
   const TemporaryFolder folder;
-  const std::string model =
-      folder.write("model.toml",
-                   "[class.kernel]\nsafe_threads = 1\nfault = \"segv\"\nprobability = 1.0\n");
+  const std::string model = folder.write(
+      "model.toml", "[class.kernel]\nsafe_threads = 1\nfault = \"segv\"\nprobability = 1.0\n");
   const fs::path target = folder.path() / "report";
   const ChildResult run = probe({"--backend", "emulator", "--fault-model", model, "--max-threads",
                                  "2", "--reproducer", target.string()});
@@ -286,11 +285,10 @@ TEST(ProbeReproducer, LongOfLibtorchCompilesAsItSaysAndComparesItsResults) {
   ASSERT_NE(begin, std::string::npos) << written->instructions;
   const std::string compile =
       written->instructions.substr(begin, written->instructions.find('\n', begin) - begin);
-  const ChildResult compiled =
-      run_child({"/bin/sh", "-c",
-                 "cd '" + folder.path().string() + "' && TORCH='" STREAMGATE_TORCH_PREFIX "' && " +
-                     compile},
-                kProbeGuard);
+  const ChildResult compiled = run_child(
+      {"/bin/sh", "-c",
+       "cd '" + folder.path().string() + "' && TORCH='" STREAMGATE_TORCH_PREFIX "' && " + compile},
+      kProbeGuard);
   ASSERT_EQ(compiled.exit_code, 0) << compile << '\n' << compiled.err;
   const ChildResult shown = run_child({(folder.path() / "reproducer").string()}, kProbeGuard);
   EXPECT_EQ(shown.exit_code, 0) << shown.err;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A device that exists in figures only: trials on it take no time, so that a probe can be repeated a
-// thousand times. It fails as a fault model says, and it is not the emulator, which really dies.
+// A device that exists in figures only: trials on it take no time, so that a probe can be repeated
+// a thousand times. It fails as a fault model says, and it is not the emulator, which really dies.
 #pragma once
 
 #include <streamgate/executor/probe/probe.h>
@@ -32,8 +32,8 @@ class SimulatedDevice final : public TrialRunner {
   struct Class {
     /// Whether so many threads are safe.
     std::function<bool(std::size_t)> safe = [](std::size_t) { return true; };
-    double probability = 1;   ///< Of each operation at an unsafe width.
-    std::uint64_t after = 0;  ///< Operations in the process before that.
+    double probability = 1;         ///< Of each operation at an unsafe width.
+    std::uint64_t after = 0;        ///< Operations in the process before that.
     std::uint64_t before = kNever;  ///< Operations in the process from which on it is safe again.
     std::string failure = "SIGSEGV";
     /// Operations a second, of all threads together, at a width.
@@ -51,8 +51,15 @@ class SimulatedDevice final : public TrialRunner {
   std::chrono::milliseconds death{100};
   policies::Provenance provenance{.backend = "simulated", .device = "simulated"};
   std::mt19937_64 random{1};
+  /// What each of all processes does, when others run beside the first, in times of what it does
+  /// alone.
+  double share_in_company = 1;
+  std::string company_fails{};  ///< With this, unless it is empty.
+  std::vector<policies::OpClass> called = {policies::OpClass::kRaw, policies::OpClass::kKernel,
+                                           policies::OpClass::kGraph};
 
   // Kept account of.
+  std::vector<std::pair<Stage, std::size_t>> companies;  ///< The first's stage, how many others.
   std::vector<std::vector<Stage>> trials;
   std::chrono::nanoseconds longest{0};
 
@@ -63,7 +70,8 @@ class SimulatedDevice final : public TrialRunner {
 
   TrialResult run(const std::vector<Stage>& stages) override {
     trials.push_back(stages);
-    TrialResult result{.provenance = provenance, .classes = has, .max_streams = max_streams};
+    TrialResult result{
+        .provenance = provenance, .classes = has, .called = called, .max_streams = max_streams};
     result.elapsed = start;
     std::uint64_t in_process = 0;
     for (std::size_t i = 0; i < stages.size() && !result.failure; ++i) {
@@ -71,6 +79,21 @@ class SimulatedDevice final : public TrialRunner {
     }
     longest = std::max(longest, result.elapsed);
     return result;
+  }
+
+  std::optional<CompanyResult> run_in_company(const Stage& first, const Stage& others,
+                                              std::size_t count,
+                                              std::chrono::milliseconds window) override {
+    companies.emplace_back(first, count);
+    const auto per_second = [&](const Stage& stage) {
+      return of(stage.parties[0].op_class).per_second(stage.parties[0].width);
+    };
+    const double alone = per_second(first);
+    return CompanyResult{
+        .alone = alone,
+        .together = share_in_company * (alone + static_cast<double>(count) * per_second(others)),
+        .failure = company_fails,
+        .elapsed = start + 4 * window};
   }
 
  private:

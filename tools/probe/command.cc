@@ -38,13 +38,15 @@ struct Options {
   double budget_seconds = 60;
   std::optional<std::filesystem::path> out;
   std::optional<std::filesystem::path> reproducer;
+  long long workers = 4;
   bool json = false;
 };
 
 probe::ProbeOptions probe_options(const Options& options) {
   return {.max_threads = static_cast<std::size_t>(options.max_threads),
           .confidence = options.confidence,
-          .budget = std::chrono::milliseconds(std::llround(options.budget_seconds * 1000))};
+          .budget = std::chrono::milliseconds(std::llround(options.budget_seconds * 1000)),
+          .workers = static_cast<std::size_t>(options.workers)};
 }
 
 /// A class that fails even alone is measured, and of no use.
@@ -84,8 +86,7 @@ int run(const Options& options) {
   const Interrupt interrupt;
   probe::ChildRunner runner(
       {.arguments = {"probe-trial", "--backend", options.workload.backend, "--fault-model",
-                     options.workload.fault_model, "--capture-mode",
-                     options.workload.capture_mode},
+                     options.workload.fault_model, "--capture-mode", options.workload.capture_mode},
        .stop = &interrupt.requested(),
        .on_progress = [&](const probe::Stage& stage, std::uint64_t operations) {
          progress.on_progress(stage, operations);
@@ -129,6 +130,13 @@ std::string width_range(const std::string& text) {
   return "'" + text + "' is not a whole number from 1 to " + std::to_string(most);
 }
 
+std::string workers_range(const std::string& text) {
+  long long value = 0;
+  const auto most = static_cast<long long>(probe::kMaxWorkers);
+  if (CLI::detail::lexical_cast(text, value) && value >= 0 && value <= most) return {};
+  return "'" + text + "' is not a whole number from 0 to " + std::to_string(most);
+}
+
 }  // namespace
 
 void add_probe(CLI::App& app, Action& chosen) {
@@ -164,6 +172,12 @@ void add_probe(CLI::App& app, Action& chosen) {
                    "How long it may take in all; it ends earlier when all is known")
       ->type_name("S")
       ->check(budget_range)
+      ->capture_default_str();
+  command
+      ->add_option("--workers", options->workers,
+                   "Worker processes with which the gain of overflow is measured; 0: it is not")
+      ->type_name("N")
+      ->check(workers_range)
       ->capture_default_str();
   command->add_option("--out", options->out, "Write the limits file (TOML) here")
       ->type_name("FILE");

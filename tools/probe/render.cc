@@ -54,6 +54,16 @@ std::string pair_line(const probe::PairReport& pair) {
   return "";
 }
 
+std::string overflow_line(const probe::OverflowReport& overflow) {
+  std::string text = std::to_string(overflow.workers) + " workers beside " +
+                     std::to_string(overflow.width) + " threads of " +
+                     std::string(to_string(overflow.op_class)) + ": ";
+  if (!overflow.failure.empty()) return text + "not measured, as " + overflow.failure + '\n';
+  return text + format("%.2f times the operations (%lld/s, alone %lld/s)\n",
+                       overflow.together / overflow.alone, std::llround(overflow.together),
+                       std::llround(overflow.alone));
+}
+
 std::string evidence_text(const std::vector<probe::Failure>& evidence) {
   std::string text;
   for (const probe::Failure& failure : evidence) {
@@ -137,6 +147,7 @@ std::string render_probe_text(const probe::ProbeReport& report) {
       "threads\n";
   for (const probe::ClassReport& measured : report.classes) text += class_line(measured);
   for (const probe::PairReport& pair : report.pairs) text += pair_line(pair);
+  if (report.overflow) text += overflow_line(*report.overflow);
   std::string evidence;
   for (const probe::ClassReport& measured : report.classes) {
     evidence += evidence_text(measured.evidence);
@@ -166,9 +177,15 @@ std::string render_probe_json(const probe::ProbeReport& report) {
                      {"trials", pair.operations},
                      {"evidence", evidence_json(pair.evidence)}});
   }
-  const auto& gain = report.limits.overflow;
-  const Json overflow =
-      gain ? Json({{"workers", gain->workers}, {"gain", gain->gain}}) : Json(nullptr);
+  Json overflow = nullptr;
+  if (const auto& gain = report.limits.overflow) {
+    overflow = {{"workers", gain->workers},
+                {"gain", gain->gain},
+                {"class", to_string(report.overflow->op_class)},
+                {"threads", report.overflow->width},
+                {"alone_per_second", report.overflow->alone},
+                {"together_per_second", report.overflow->together}};
+  }
   const Json json = {{"provenance",
                       {{"backend", where.backend},
                        {"libtorch", where.libtorch},

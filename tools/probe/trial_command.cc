@@ -48,6 +48,8 @@ void add_probe_trial(CLI::App& app, Action& chosen) {
       ->allow_extra_args(false);
   command->add_option("--board-fd", options->links.board, "Shared memory of the parent");
   command->add_option("--life-fd", options->links.life, "Pipe that ends with the parent");
+  command->add_flag("--held", options->links.held,
+                    "Wait for a byte in that pipe before the stages");
   command->footer("Exit code: 0 all results right, 70 it cannot run, 71 a wrong result.");
   command->callback([options, &chosen] { chosen = [options] { return run_trial(*options); }; });
 }

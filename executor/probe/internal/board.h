@@ -29,9 +29,7 @@ struct SharedText {
     bytes[size] = '\0';
   }
   /// Bounded, since a dying process may have written anything anywhere.
-  [[nodiscard]] std::string str() const {
-    return {bytes.data(), strnlen(bytes.data(), kSize)};
-  }
+  [[nodiscard]] std::string str() const { return {bytes.data(), strnlen(bytes.data(), kSize)}; }
 };
 
 enum class TrialState : std::uint32_t {
@@ -41,6 +39,7 @@ enum class TrialState : std::uint32_t {
   kFinished,   ///< All of them did.
   kCorrupt,    ///< A result differed: see `struck`.
   kCannotRun,  ///< For a reason that is no failure of the class: see `message`.
+  kHeld,       ///< Ready to run the stages, once the parent says so.
 };
 
 /// One thread of the stage that is running.
@@ -67,6 +66,7 @@ struct Board {
   // Written before kReady.
   std::uint32_t max_streams = 0;
   std::uint32_t classes = 0;  ///< Bit index_of(c) for each class of the workload.
+  std::uint32_t called = 0;   ///< Of these, those that calls have.
   std::uint64_t hang_after_ms = 0;
   std::array<SharedText<256>, 5> provenance{};  ///< In the order of its members.
   std::array<SharedText<64>, policies::kOpClasses> operations{};

@@ -129,6 +129,14 @@ void ChildProcess::read_words() {
   }
 }
 
+void ChildProcess::release() noexcept {
+  // A child that is gone is found by listen; its pipe's signal is not to end us.
+  const auto before = signal(SIGPIPE, SIG_IGN);
+  const char byte = 1;
+  static_cast<void>(!write(life_here_.get(), &byte, 1));
+  signal(SIGPIPE, before);
+}
+
 void ChildProcess::kill() noexcept {
   if (process_ < 0) return;
   ::kill(process_, SIGKILL);

@@ -38,6 +38,9 @@ class ChildProcess {
   /// this process. Returns how the child ended, in the terms of waitpid, once it has.
   std::optional<int> listen(std::chrono::milliseconds at_most);
 
+  /// Lets a held trial run its stages.
+  void release() noexcept;
+
   /// Kills it and waits for its end, which is then certain.
   void kill() noexcept;
 
@@ -51,7 +54,7 @@ class ChildProcess {
 
   Descriptor shared_;
   Board* board_ = nullptr;
-  Descriptor life_here_;   ///< Nothing is written; its end tells the child that we are gone.
+  Descriptor life_here_;  ///< Its end tells the child that we are gone; see release.
   Descriptor words_here_;
   std::string words_;
   pid_t process_ = -1;

@@ -120,6 +120,8 @@ class CudaWorkload final : public Workload {
   void initialise() override { backend_->initialise(1); }
   Provenance provenance() const override { return backend_->provenance(); }
   std::vector<OpClass> classes() const override { return {OpClass::kRaw, OpClass::kGraph}; }
+  /// A capture is this process's; what is called runs eagerly.
+  bool is_called(OpClass op_class) const noexcept override { return op_class == OpClass::kRaw; }
   std::size_t max_streams() const noexcept override { return backend_->max_streams(); }
   std::string_view operation(OpClass op_class) const noexcept override {
     return op_class == OpClass::kGraph ? "capture of aten::linear and aten::relu"
