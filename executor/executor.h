@@ -211,7 +211,7 @@ class Executor {
     internal::RunTask<std::remove_reference_t<F>, T> task(options, classify(options), core(),
                                                           callable);
     Result<T> result = task.take(run_node(task, options.stop));
-    if (result.error()) std::rethrow_exception(result.error());
+    if (result.outcome() == Outcome::kFailed) std::rethrow_exception(result.error());
     return result;
   }
   template <typename F>

@@ -114,7 +114,7 @@ class StateOf : public SharedState {
   [[nodiscard]] Result<T> take() {
     if (outcome() == Outcome::kOk) return Result<T>(std::in_place, std::move(*value_));
     if (outcome() == Outcome::kFailed) return Result<T>(std::move(error_));
-    return Result<T>(outcome());
+    return Result<T>(outcome(), std::move(error_));
   }
 
   /// Calls, keeps value or exception, and says which; does not complete.
@@ -186,7 +186,7 @@ class [[nodiscard]] Future {
   [[nodiscard]] Result<T> get() {
     (void)state().wait_until(Clock::time_point::max());
     Result<T> result = take();
-    if (result.error()) std::rethrow_exception(result.error());
+    if (result.outcome() == Outcome::kFailed) std::rethrow_exception(result.error());
     return result;
   }
 
@@ -292,7 +292,7 @@ class Future<T>::Awaiter final : public Waiter {
   [[nodiscard]] Result<T> await_resume() {
     const Reference state = std::move(state_);
     Result<T> result = state->take();
-    if (result.error()) std::rethrow_exception(result.error());
+    if (result.outcome() == Outcome::kFailed) std::rethrow_exception(result.error());
     return result;
   }
   Waiter* fire() noexcept override {

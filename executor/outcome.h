@@ -8,8 +8,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
@@ -50,12 +52,18 @@ inline constexpr std::size_t kOutcomes = 11;
 /// Thrown by Result::value() when there is no value because the task did not run to its end.
 class OutcomeError : public std::runtime_error {
  public:
-  explicit OutcomeError(Outcome outcome);
+  /// `evidence`: see Result::evidence.
+  explicit OutcomeError(Outcome outcome, const std::string& evidence = {});
   [[nodiscard]] Outcome outcome() const noexcept { return outcome_; }
+  [[nodiscard]] const std::string& evidence() const noexcept { return *evidence_; }
 
  private:
   Outcome outcome_;
+  std::shared_ptr<const std::string> evidence_;  ///< Shared, as exceptions must copy without throwing.
 };
+
+/// Of an OutcomeError; empty for null. Not for users.
+[[nodiscard]] std::string evidence_of(const std::exception_ptr& why);
 
 /// How a task ended, and its value if it ended well.
 ///
@@ -74,6 +82,10 @@ class [[nodiscard]] Result {
   Result(Outcome outcome) noexcept : outcome_(outcome) {}  // NOLINT: an outcome is a result
   explicit Result(std::exception_ptr error) noexcept
       : outcome_(Outcome::kFailed), error_(std::move(error)) {}
+  /// With the OutcomeError that value() is to throw; null: one that says no more than the outcome.
+  /// REQUIRES: neither kOk nor kFailed.
+  Result(Outcome outcome, std::exception_ptr why) noexcept
+      : outcome_(outcome), error_(std::move(why)) {}
   template <typename... Args>
   explicit Result(std::in_place_t, Args&&... args)
       : outcome_(Outcome::kOk), value_(std::in_place, std::forward<Args>(args)...) {}
@@ -83,7 +95,15 @@ class [[nodiscard]] Result {
   explicit operator bool() const noexcept { return ok(); }
 
   /// The user's exception; null unless the outcome is kFailed.
-  [[nodiscard]] const std::exception_ptr& error() const noexcept { return error_; }
+  [[nodiscard]] std::exception_ptr error() const noexcept {
+    return outcome_ == Outcome::kFailed ? error_ : nullptr;
+  }
+
+  /// What is known of how it came to this, for a person: of kWorkerDied and kQuarantined the signal
+  /// or exit code and the last lines that the worker wrote to standard error. Empty where nothing is.
+  [[nodiscard]] std::string evidence() const {
+    return outcome_ == Outcome::kFailed ? std::string() : evidence_of(error_);
+  }
 
   Value& value() & {
     check();

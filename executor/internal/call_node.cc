@@ -106,7 +106,7 @@ Result<IValue> Executor::run(const Operation& operation, std::vector<IValue> inp
   const auto traits = traits_of(options, call, core());
   CallerCall node(task, core(), std::move(call), traits);
   Result<IValue> result = node.take(run_node(node, options.stop));
-  if (result.error()) std::rethrow_exception(result.error());
+  if (result.outcome() == Outcome::kFailed) std::rethrow_exception(result.error());
   return result;
 }
 

@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <exception>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -62,6 +63,7 @@ class CallAway final : public PortableCall {
       : PortableCall(its_node, its_traits), call_(call), state_(state) {}
 
   Outcome take(CallEnd& end) noexcept override;
+  void keep_evidence(Outcome outcome, const std::string& evidence) noexcept override;
   std::uint64_t fingerprint() const noexcept override;
   std::string_view operation_name() const noexcept override { return call_.operation.name(); }
   BlockReference write(Channel& to_worker) override;

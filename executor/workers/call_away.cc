@@ -125,6 +125,14 @@ void CallAway::recall() noexcept {
   way->cancel(with_pool);
 }
 
+void CallAway::keep_evidence(Outcome outcome, const std::string& evidence) noexcept {
+  try {
+    state_.keep_error(std::make_exception_ptr(OutcomeError(outcome, evidence)));
+  } catch (const std::exception&) {
+    // No memory for it: the outcome says the most of it.
+  }
+}
+
 Outcome CallAway::take(CallEnd& end) noexcept {
   switch (end.result) {
     case CallResult::kDone: {
@@ -147,6 +155,7 @@ Outcome CallAway::take(CallEnd& end) noexcept {
     case CallResult::kExpired:
       return Outcome::kExpired;
     case CallResult::kWorkerDied:
+      keep_evidence(Outcome::kWorkerDied, end.text);
       return Outcome::kWorkerDied;
     case CallResult::kRefused:
       break;

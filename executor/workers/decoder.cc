@@ -11,6 +11,7 @@
 #include <ATen/core/function_schema.h>
 #include <ATen/core/ivalue_inl.h>
 #include <ATen/core/jit_type.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <cstring>
@@ -336,7 +337,13 @@ at::Tensor ValueReader::elements_of(const TensorShape& shape, Placement placemen
 }  // namespace
 
 std::vector<IValue> decode(Block frame, Channel& channel) {
-  return ValueReader(std::move(frame), channel).read();
+  try {
+    return ValueReader(std::move(frame), channel).read();
+  } catch (const c10::Error& error) {
+    // Of types that fit together nowhere, a dict with lists for keys say, libtorch knows best.
+    throw CodecError(std::string("a frame that libtorch takes nothing from: ") +
+                     error.what_without_backtrace());
+  }
 }
 
 }  // namespace streamgate::executor

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 namespace streamgate::executor {
@@ -35,6 +36,8 @@ class PortableCall : public WorkerCall {
 
   /// Keeps the value or the error of an end that has one, and says the outcome.
   [[nodiscard]] virtual Outcome take(CallEnd& end) noexcept = 0;
+  /// For Result::evidence.
+  virtual void keep_evidence(Outcome outcome, const std::string& evidence) noexcept = 0;
   /// The same for calls with the same operation and arguments.
   [[nodiscard]] virtual std::uint64_t fingerprint() const noexcept = 0;
   [[nodiscard]] virtual std::string_view operation_name() const noexcept = 0;

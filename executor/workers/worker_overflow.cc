@@ -60,6 +60,18 @@ std::size_t Quarantine::killed_by(const PortableCall& call) const noexcept {
   return found == entries_.end() ? 0 : found->second.killed;
 }
 
+std::string Quarantine::evidence_against(const PortableCall& call) const noexcept {
+  const std::uint64_t fingerprint = call.fingerprint();
+  try {
+    const std::lock_guard lock(mutex_);
+    const Entry& entry = entries_.at(fingerprint);
+    return "it has killed " + std::to_string(entry.killed) + " workers; the last: " +
+           entry.evidence;
+  } catch (const std::exception&) {
+    return {};  // Forgotten by now, or no memory for it.
+  }
+}
+
 std::vector<Quarantine::Entry> Quarantine::entries() const {
   const std::lock_guard lock(mutex_);
   std::vector<Entry> all;
@@ -105,7 +117,10 @@ Way WorkerOverflow::judge(TaskNode& node, const HereNow& here) noexcept {
   if (call == nullptr) return Way::kHere;
   // Wherever it would run: what has killed workers would kill us.
   const std::size_t most = quarantine_after_.load(std::memory_order_relaxed);
-  if (most != 0 && quarantine_.killed_by(*call) >= most) return Way::kRefused;
+  if (most != 0 && quarantine_.killed_by(*call) >= most) {
+    call->keep_evidence(Outcome::kQuarantined, quarantine_.evidence_against(*call));
+    return Way::kRefused;
+  }
   if (call->traits.place == Place::kWorker) return Way::kAway;
   if (here.room) return count(OverflowReason::kRoom, Way::kHere);
 

@@ -54,6 +54,8 @@ class Quarantine {
   std::size_t add(std::uint64_t fingerprint, std::size_t killed, std::string_view operation,
                   const std::string& evidence);
   [[nodiscard]] std::size_t killed_by(const PortableCall& call) const noexcept;
+  /// For Result::evidence.
+  [[nodiscard]] std::string evidence_against(const PortableCall& call) const noexcept;
   [[nodiscard]] std::vector<Entry> entries() const;
 
  private:

@@ -105,13 +105,18 @@ void RatioReporter::report_workers() {
   const Figure in_place = of("worker_call_64_mib_in_place");
   row("64 MiB to a worker and back, built in shared memory", in_place.median / 1e3, "us", "< 100",
       in_place.median < 100e3, in_place.spread);
-  Figure best = of("model_here_1");
-  for (const char* other : {"model_here_2", "model_here_4"}) {
-    if (!(of(other).median >= best.median)) best = of(other);
-  }
-  const Figure model = of("model_in_2_workers");
-  row("a model in 2 workers, against here at its best width", best.median / model.median, "x",
-      ">= 0.95", best.median / model.median >= 0.95, model.spread);
+  const auto models = [&](const char* what, const std::string& rows, const char* goal,
+                          double at_least) {
+    Figure best = of("model_here_1" + rows);
+    for (const char* other : {"model_here_2", "model_here_4"}) {
+      if (!(of(other + rows).median >= best.median)) best = of(other + rows);
+    }
+    const Figure model = of("model_in_2_workers" + rows);
+    const double ratio = best.median / model.median;
+    row(what, ratio, "x", goal, ratio >= at_least, model.spread);
+  };
+  models("a model in 2 workers, against here at its best width", "", ">= 0.95", 0.95);
+  models("the same on few rows, each process with its own weights", "_few_rows", "", 0);
   const Figure device = of("device_with_8_workers");
   const double gain = of("device_here").median / device.median;
   row("emulated device of width 2 with 8 workers, against alone", gain, "x", "near 5", gain >= 4.5,

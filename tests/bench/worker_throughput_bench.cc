@@ -38,9 +38,13 @@ void run_batch(Executor& executor, const Operation& operation, const std::vector
 
 // ---- a model ----
 
-constexpr std::size_t kModelCalls = 32;
+constexpr std::int64_t kRows = 256;
+constexpr std::int64_t kFewRows = 32;
+/// A batch is so many rows.
+constexpr std::int64_t kRowsOfBatch = 2'048;
 
-/// Six linear layers of 512 with relu, on 32 rows.
+/// Six linear layers of 512 with relu. On 256 rows the cores are what it waits for. On 32 a third of
+/// its time goes into reading the weights out of the cache, and each process has its own there.
 std::string model_file() {
   static const std::string file = [] {
     torch::jit::Module module("Root");
@@ -59,7 +63,8 @@ std::string model_file() {
 }
 
 /// So many tasks at once here, one intra-op thread each; and workers, if any.
-void run_model(benchmark::State& state, std::size_t width, std::size_t workers) {
+void run_model(benchmark::State& state, std::int64_t rows, std::size_t width,
+               std::size_t workers) {
   Config config;
   config.executor.threads = width;
   config.executor.intra_op_threads = 1;
@@ -72,20 +77,25 @@ void run_model(benchmark::State& state, std::size_t width, std::size_t workers) 
   const Operation forward = executor->operation("model.forward");
   const CallOptions options{.op_class = OpClass::kRaw,
                             .place = workers == 0 ? Place::kHere : Place::kWorker};
-  const std::vector<IValue> inputs = {at::rand({32, 512})};
-  for (int i = 0; i < 4; ++i) run_batch(*executor, forward, inputs, options, kModelCalls);
-  for (auto _ : state) run_batch(*executor, forward, inputs, options, kModelCalls);
+  const std::vector<IValue> inputs = {at::rand({rows, 512})};
+  const auto calls = static_cast<std::size_t>(kRowsOfBatch / rows);
+  for (int i = 0; i < 4; ++i) run_batch(*executor, forward, inputs, options, calls);
+  for (auto _ : state) run_batch(*executor, forward, inputs, options, calls);
 }
 
-void model_here_1(benchmark::State& state) { run_model(state, 1, 0); }
-void model_here_2(benchmark::State& state) { run_model(state, 2, 0); }
-void model_here_4(benchmark::State& state) { run_model(state, 4, 0); }
-void model_in_2_workers(benchmark::State& state) { run_model(state, 1, 2); }
+void model_here_1(benchmark::State& state) { run_model(state, kRows, 1, 0); }
+void model_here_2(benchmark::State& state) { run_model(state, kRows, 2, 0); }
+void model_here_4(benchmark::State& state) { run_model(state, kRows, 4, 0); }
+void model_in_2_workers(benchmark::State& state) { run_model(state, kRows, 1, 2); }
+void model_here_1_few_rows(benchmark::State& state) { run_model(state, kFewRows, 1, 0); }
+void model_here_2_few_rows(benchmark::State& state) { run_model(state, kFewRows, 2, 0); }
+void model_here_4_few_rows(benchmark::State& state) { run_model(state, kFewRows, 4, 0); }
+void model_in_2_workers_few_rows(benchmark::State& state) { run_model(state, kFewRows, 1, 2); }
 
 // ---- a device ----
 
 constexpr std::chrono::microseconds kExecute = 5ms;
-constexpr std::size_t kDeviceCalls = 400;
+constexpr std::size_t kDeviceCalls = 200;
 
 /// Warm means: the policy has seen both ways.
 void run_device(benchmark::State& state, std::size_t workers) {
@@ -105,6 +115,10 @@ BENCHMARK(model_here_1)->UseRealTime();
 BENCHMARK(model_here_2)->UseRealTime();
 BENCHMARK(model_here_4)->UseRealTime();
 BENCHMARK(model_in_2_workers)->UseRealTime();
+BENCHMARK(model_here_1_few_rows)->UseRealTime();
+BENCHMARK(model_here_2_few_rows)->UseRealTime();
+BENCHMARK(model_here_4_few_rows)->UseRealTime();
+BENCHMARK(model_in_2_workers_few_rows)->UseRealTime();
 BENCHMARK(device_here)->UseRealTime();
 BENCHMARK(device_with_8_workers)->UseRealTime();
 

@@ -153,6 +153,7 @@ TEST_F(OverflowTest, ACallThatMayNotRunTwiceIsBegunOnce) {
   const auto result = executor_->run(deadly, {x_, notes, SIGKILL},
                                      {.place = Place::kWorker, .repeat = Repeat::kNever});
   EXPECT_EQ(result.outcome(), Outcome::kWorkerDied);
+  EXPECT_NE(result.evidence().find("SIGKILL"), std::string::npos) << result.evidence();
   EXPECT_EQ(notes_in(notes), 1U);
   testing::drain_all(*executor_);
 }
@@ -176,9 +177,11 @@ TEST_F(OverflowTest, ACallThatKillsWorkersIsRefusedWhereverItWouldRun) {
   EXPECT_EQ(notes_in(notes), 2U) << "quarantine_after is less than attempts";
   EXPECT_EQ(executor_->run(deadly, {x_, notes, SIGSEGV}, kInWorker).outcome(),
             Outcome::kQuarantined);
-  EXPECT_EQ(executor_->call(deadly, {x_.clone(), notes, SIGSEGV}).get().outcome(),
-            Outcome::kQuarantined)
+  const auto refused = executor_->call(deadly, {x_.clone(), notes, SIGSEGV}).get();
+  EXPECT_EQ(refused.outcome(), Outcome::kQuarantined)
       << "there is room here, and it would kill us";
+  EXPECT_NE(refused.evidence().find("killed 2 workers"), std::string::npos) << refused.evidence();
+  EXPECT_NE(refused.evidence().find("SIGSEGV"), std::string::npos) << refused.evidence();
   EXPECT_EQ(notes_in(notes), 2U);
   EXPECT_TRUE(executor_->run(executor_->operation("aten::relu"), {x_}).ok()) << "no other call is";
   const auto quarantined = executor_->snapshot().overflow.quarantined;

@@ -419,5 +419,15 @@ TEST(Gate, NothingIsAdmittedAboveALimitOnceSetLimitHasReturned) {
   stop = true;
 }
 
+#ifndef NDEBUG
+TEST(GateDeathTest, MorePermitsThanWereGivenCannotComeBack) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  Gate gate;
+  ASSERT_EQ(gate.acquire(OpClass::kRaw), Gate::Refusal::kNone);
+  gate.release(OpClass::kRaw);
+  EXPECT_DEATH(gate.release(OpClass::kRaw), "count\\(before, c\\) > 0");
+}
+#endif
+
 }  // namespace
 }  // namespace streamgate::executor

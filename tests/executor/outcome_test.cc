@@ -54,6 +54,24 @@ TEST(Result, HandsOutItsValue) {
   EXPECT_EQ(taken, "abc");
 }
 
+TEST(Result, SaysWhatIsKnownOfAnEndWithoutAValue) {
+  const Result<int> died(Outcome::kWorkerDied, std::make_exception_ptr(OutcomeError(
+                                                   Outcome::kWorkerDied, "SIGSEGV: last words")));
+  EXPECT_EQ(died.evidence(), "SIGSEGV: last words");
+  EXPECT_EQ(died.error(), nullptr) << "the task threw nothing";
+  try {
+    static_cast<void>(died.value());
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const OutcomeError& error) {
+    EXPECT_EQ(error.outcome(), Outcome::kWorkerDied);
+    EXPECT_NE(std::string(error.what()).find("worker_died: SIGSEGV: last words"), std::string::npos)
+        << error.what();
+  }
+  EXPECT_EQ(Result<int>(Outcome::kExpired).evidence(), "");
+  EXPECT_EQ(Result<int>(std::in_place, 1).evidence(), "");
+  EXPECT_EQ(Result<int>(std::make_exception_ptr(std::runtime_error("mine"))).evidence(), "");
+}
+
 TEST(Result, HandsOutAValueThatCanOnlyBeMoved) {
   Result<std::unique_ptr<int>> result(std::in_place, std::make_unique<int>(7));
   const std::unique_ptr<int> taken = std::move(result).value();
