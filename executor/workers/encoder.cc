@@ -348,12 +348,17 @@ void ValueWriter::put(at::Tensor tensor) {
     return TensorShape{
         .dtype = t.scalar_type(), .sizes = t.sizes().vec(), .strides = t.strides().vec()};
   };
+  const auto flags = static_cast<std::uint8_t>((tensor.is_conj() ? codec::kConjugated : 0) |
+                                               (tensor.is_neg() ? codec::kNegated : 0));
   TensorShape shape = shape_of(tensor);
   const Block* block = block_of(tensor);
   const bool lend = block != nullptr && result_.channel_->is_ours(*block);
   std::size_t bytes = extent_of(shape).value();
   if (!lend && bytes > codec::kPlace && bytes / 2 > tensor.nbytes()) {
-    tensor = tensor.resolve_conj().resolve_neg().contiguous();
+    // The bytes as they are, whatever the flags say: libtorch cannot resolve them for every dtype.
+    if (tensor.is_conj()) tensor = tensor.conj();
+    if (tensor.is_neg()) tensor = tensor._neg_view();
+    tensor = tensor.contiguous();
     shape = shape_of(tensor);
     bytes = tensor.nbytes();
   }
@@ -361,8 +366,7 @@ void ValueWriter::put(at::Tensor tensor) {
 
   structure_.put(Tag::kTensor);
   structure_.put(static_cast<std::int8_t>(shape.dtype));
-  structure_.put(static_cast<std::uint8_t>((tensor.is_conj() ? codec::kConjugated : 0) |
-                                           (tensor.is_neg() ? codec::kNegated : 0)));
+  structure_.put(flags);
   structure_.put(bytes == 0                      ? Placement::kNowhere
                  : lend                          ? Placement::kInBlock
                  : bytes >= codec::kOwnBlockFrom ? Placement::kInBlock
@@ -444,7 +448,11 @@ EncodedValues::EncodedValues(EncodedValues&& other) noexcept
 
 std::optional<EncodedValues> encode(const std::vector<IValue>& values, Channel& channel,
                                     TimePoint deadline) {
-  return ValueWriter(channel, deadline).write(values);
+  try {
+    return ValueWriter(channel, deadline).write(values);
+  } catch (const c10::Error& error) {
+    throw CodecError(std::string("libtorch cannot copy a value: ") + error.what_without_backtrace());
+  }
 }
 
 std::size_t encoded_bytes(const std::vector<IValue>& values, const Channel& channel) {

@@ -37,6 +37,7 @@ class ModuleFiles {
     module.save((folder_ / file).string());
     return folder_ / file;
   }
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path write(const std::string& file, const std::string& content) {
     std::ofstream(folder_ / file, std::ios::binary) << content;
     return folder_ / file;

@@ -38,6 +38,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::CallResult;
+using testing::children;
 using testing::eventually;
 using testing::Held;
 using testing::held;
@@ -48,17 +49,6 @@ using Random = std::mt19937_64;
 std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
   const char* const text = std::getenv(name);
   return text == nullptr ? otherwise : std::stoull(text);
-}
-
-/// The process ids of this process's children.
-std::vector<pid_t> children() {
-  std::vector<pid_t> all;
-  std::error_code error;
-  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task", error)) {
-    std::ifstream list(thread.path() / "children");
-    for (pid_t process = 0; list >> process;) all.push_back(process);
-  }
-  return all;
 }
 
 /// Writes a number that cannot be into one of the counts of a worker's rings.

@@ -10,13 +10,11 @@
 
 #include <cstddef>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <random>
 #include <string>
 
+#include "../support/held.h"
 #include "channel_pair.h"
 #include "spawn.h"
 
@@ -120,34 +118,16 @@ TEST(ChannelProcess, AStoppedPeerCostsTheDeadlineAndNoMore) {
   EXPECT_EQ(process.host.receive(guard()).message.call, 5U);
 }
 
-struct Held {
-  std::size_t descriptors = 0;
-  std::size_t mappings = 0;
-  friend bool operator==(const Held&, const Held&) = default;
-};
-
-/// Descriptors, and mappings of memory that a channel made, of this process.
-Held held() {
-  Held now;
-  now.descriptors = static_cast<std::size_t>(
-      std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}));
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    now.mappings += line.find("memfd:streamgate") == line.npos ? 0 : 1;
-  }
-  return now;
-}
-
 TEST(ChannelProcess, NothingIsLeftOfManyChannelsHoweverTheirPeersEnd) {
-  const Held before = held();
+  const testing::Held before = testing::held();
   for (unsigned i = 0; i < 24; ++i) {
     WithPeer process(i % 3 == 2 ? "reply-and-be-killed" : "echo");
     const Block result = round_trip(process.host, 1'000, i);
     ASSERT_TRUE(result);
-    EXPECT_GT(held().mappings, before.mappings) << "the count counts";
+    EXPECT_GT(testing::held().mappings, before.mappings) << "the count counts";
     if (i % 3 == 0) process.peer.signal(SIGKILL);
   }
-  EXPECT_EQ(held(), before);
+  EXPECT_EQ(testing::held(), before);
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 
 #include <streamgate/executor/workers/worker_pool.h>
 
-#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstddef>
@@ -13,7 +13,6 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "../support/event.h"
+#include "../support/held.h"
 #include "test_runner.h"
 
 namespace streamgate::testing {
@@ -113,28 +113,6 @@ inline std::size_t count(const executor::WorkersSnapshot& snapshot, executor::Wo
 }
 [[nodiscard]] inline bool wait_for_ready(executor::WorkerPool& pool, std::size_t workers) {
   return eventually([&] { return pool.load().ready == workers; });
-}
-
-/// What this process holds of the system's: all of it must be back when a pool has ended.
-struct Held {
-  std::size_t descriptors = 0;
-  std::size_t mappings = 0;  ///< Of memory that a channel made.
-  std::size_t threads = 0;
-  bool children = false;
-  friend bool operator==(const Held&, const Held&) = default;
-};
-inline Held held() {
-  const auto entries = [](const char* folder) {
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
-  };
-  Held now{.descriptors = entries("/proc/self/fd"), .threads = entries("/proc/self/task")};
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    now.mappings += line.find("memfd:streamgate") == line.npos ? 0 : 1;
-  }
-  siginfo_t info{};
-  now.children = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
-  return now;
 }
 
 /// A file of its own for each test, gone with its object.
