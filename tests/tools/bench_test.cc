@@ -60,8 +60,9 @@ TEST(BenchReport, SettledIsFromWhenOnItStaysAtNineTenths) {
 }
 
 TEST(BenchReport, ColdStartIsAtTheBestFromWhenOnMostSlicesAre) {
-  BenchRun run{.curve = {{.width = 1, .series = {{50, 50}}}, {.width = 2, .series = {{100, 100}}}},
+  BenchRun run{.curve = {{.width = 1, .series = {{50, 50}}}, {.width = 2, .series = {{900, 900}}}},
                .best = 1,
+               .best_again = {{100, 100}},
                .adaptive = {{90, 90}},
                .cold_start = {10, 98, 20, 96, 97, 99, 80, 98},
                .cold_slice_seconds = 0.5};
@@ -158,9 +159,10 @@ TEST(BenchCommand, MeasuresARealModelInEveryWay) {
     EXPECT_EQ(point.at("rounds").size(), 2U);
   }
   EXPECT_EQ(widths, (std::vector<std::size_t>{1, 2})) << "no wider than there are clients";
-  for (const std::string way : {"adaptive", "plain_threads", "global_mutex"}) {
+  for (const std::string way : {"best_again", "adaptive", "plain_threads", "global_mutex"}) {
     EXPECT_GT(run.at(way).at("per_second").at("median"), 0) << way;
     EXPECT_GT(run.at(way).at("of_best").at("median"), 0) << way;
+    EXPECT_EQ(run.at(way).at("rounds").size(), 2U) << way;
   }
   EXPECT_EQ(run.at("adaptive").at("policy"), "knee");
   EXPECT_GE(run.at("adaptive").at("limit"), 1);
@@ -174,7 +176,7 @@ TEST(BenchCommand, ItsTableNamesEveryWay) {
                    "1", "--rounds", "1", "--seconds", "0.01", "--settle-seconds", "0.02"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   for (const std::string part : {"1 at once, 1 intra-op", "adaptive", "plain threads",
-                                 "global mutex", "best", "policy knee: limit "}) {
+                                 "global mutex", "the best width, again", "policy knee: limit "}) {
     EXPECT_NE(result.out.find(part), std::string::npos) << part << "\n" << result.out;
   }
 }

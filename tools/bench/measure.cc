@@ -146,35 +146,19 @@ BenchRun measure(const ScriptModel& model, const BenchOptions& options, std::siz
                        }});
     }
   }
-  std::mutex one_at_a_time;
-  const auto prepare = [] { set_intra_op_threads(first_threads); };
-  const auto nothing = [] {};
-  turns.push_back(
-      {"adaptive", &run.adaptive, served_by(adaptive, model, classes, first_threads), nothing});
-  turns.push_back({"plain threads", &run.plain, {prepare, [&] { model.run(); }}, nothing});
-  turns.push_back({"global mutex",
-                   &run.mutex,
-                   {prepare,
-                    [&] {
-                      const std::lock_guard lock(one_at_a_time);
-                      model.run();
-                    }},
-                   nothing});
-
-  on_turn(0, "cold start");
-  run.cold_slice_seconds = options.settle_seconds / static_cast<double>(kColdSlices);
-  run.cold_start = requests_per_second(served_by(adaptive, model, classes, first_threads), clients,
-                                       nanoseconds_of(run.cold_slice_seconds), kColdSlices);
-  for (std::size_t round = 1; round <= options.rounds; ++round) {
-    for (std::size_t i = 0; i < turns.size(); ++i) {
-      // Each round begins elsewhere, lest the same two are always neighbours.
-      const Turn& turn = turns[(i + round * 3) % turns.size()];
-      on_turn(round, turn.name);
-      turn.before();
-      turn.series->per_second.push_back(
-          requests_per_second(turn.way, clients, nanoseconds_of(options.seconds), 1).front());
+  const auto take_turns = [&](const std::vector<Turn>& all) {
+    for (std::size_t round = 1; round <= options.rounds; ++round) {
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        // Each round begins elsewhere, lest the same two are always neighbours.
+        const Turn& turn = all[(i + round * 3) % all.size()];
+        on_turn(round, turn.name);
+        turn.before();
+        turn.series->per_second.push_back(
+            requests_per_second(turn.way, clients, nanoseconds_of(options.seconds), 1).front());
+      }
     }
-  }
+  };
+  take_turns(turns);
   const auto median = [](const BenchPoint& point) {
     return spread_of(point.series.per_second).median;
   };
@@ -184,6 +168,28 @@ BenchRun measure(const ScriptModel& model, const BenchOptions& options, std::siz
                                                   return median(a) < median(b);
                                                 }) -
                                run.curve.begin());
+
+  std::mutex one_at_a_time;
+  const auto prepare = [] { set_intra_op_threads(first_threads); };
+  const auto nothing = [] {};
+  const Way adaptively = served_by(adaptive, model, classes, first_threads);
+  Turn best = turns[run.best];
+  best.series = &run.best_again;
+  on_turn(0, "cold start");
+  run.cold_slice_seconds = options.settle_seconds / static_cast<double>(kColdSlices);
+  run.cold_start = requests_per_second(adaptively, clients,
+                                       nanoseconds_of(run.cold_slice_seconds), kColdSlices);
+  take_turns({std::move(best),
+              {"adaptive", &run.adaptive, adaptively, nothing},
+              {"plain threads", &run.plain, {prepare, [&] { model.run(); }}, nothing},
+              {"global mutex",
+               &run.mutex,
+               {prepare,
+                [&] {
+                  const std::lock_guard lock(one_at_a_time);
+                  model.run();
+                }},
+               nothing}});
   run.knee = knee_of(run);
   const executor::Snapshot snapshot = adaptive.snapshot();
   for (const policies::OpClass op_class : policies::kAllOpClasses) {

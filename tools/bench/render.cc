@@ -36,9 +36,11 @@ std::string text_of(const BenchRun& run) {
                     : i == run.knee                ? "  knee"
                                                    : "");
   }
-  text += line_of("adaptive", run.adaptive, best_of(run), "");
-  text += line_of("plain threads", run.plain, best_of(run), "");
-  text += line_of("global mutex", run.mutex, best_of(run), "");
+  text += "  in rounds of their own, against the best width there\n";
+  text += line_of("the best width, again", run.best_again, run.best_again, "");
+  text += line_of("adaptive", run.adaptive, run.best_again, "");
+  text += line_of("plain threads", run.plain, run.best_again, "");
+  text += line_of("global mutex", run.mutex, run.best_again, "");
 
   const Spread plain = ratio_of(run.adaptive.per_second, run.plain.per_second);
   const Spread mutex = ratio_of(run.adaptive.per_second, run.mutex.per_second);
@@ -66,28 +68,28 @@ Json spread_json(const Spread& spread) {
   return {{"median", spread.median}, {"low", spread.low}, {"high", spread.high}};
 }
 
-Json series_json(const BenchRun& run, const Series& series) {
+Json series_json(const Series& series, const Series& best) {
   return {{"per_second", spread_json(spread_of(series.per_second))},
-          {"of_best", spread_json(ratio_of(series.per_second, best_of(run).per_second))},
+          {"of_best", spread_json(ratio_of(series.per_second, best.per_second))},
           {"rounds", series.per_second}};
 }
 
 Json baseline_json(const BenchRun& run, const Series& series) {
-  Json json = series_json(run, series);
+  Json json = series_json(series, run.best_again);
   json["adaptive_over_it"] = spread_json(ratio_of(run.adaptive.per_second, series.per_second));
   return json;
 }
 
 Json point_json(const BenchRun& run, std::size_t i) {
   Json json = {{"width", run.curve[i].width}, {"intra_op_threads", run.curve[i].intra_op_threads}};
-  json.update(series_json(run, run.curve[i].series));
+  json.update(series_json(run.curve[i].series, best_of(run)));
   return json;
 }
 
 Json json_of(const BenchRun& run) {
   Json curve = Json::array();
   for (std::size_t i = 0; i < run.curve.size(); ++i) curve.push_back(point_json(run, i));
-  Json adaptive = series_json(run, run.adaptive);
+  Json adaptive = series_json(run.adaptive, run.best_again);
   adaptive["policy"] = run.gate.policy;
   adaptive["limit"] = run.gate.limit;
   adaptive["ceiling"] = run.gate.ceiling;
@@ -111,6 +113,7 @@ Json json_of(const BenchRun& run) {
           {"curve", std::move(curve)},
           {"best", place(run.best)},
           {"knee", place(run.knee)},
+          {"best_again", series_json(run.best_again, run.best_again)},
           {"adaptive", std::move(adaptive)},
           {"plain_threads", baseline_json(run, run.plain)},
           {"global_mutex", baseline_json(run, run.mutex)}};

@@ -43,7 +43,7 @@ std::optional<double> settled_seconds(const BenchRun& run) {
 }
 
 std::optional<double> cold_seconds_to_best(const BenchRun& run) {
-  const double reached = kGoalOfBest * spread_of(run.curve[run.best].series.per_second).median;
+  const double reached = kGoalOfBest * spread_of(run.best_again.per_second).median;
   for (std::size_t i = 0; i < run.cold_start.size(); ++i) {
     const auto from = run.cold_start.begin() + static_cast<std::ptrdiff_t>(i);
     if (*from >= reached && spread_of({from, run.cold_start.end()}).median >= reached) {

@@ -43,6 +43,9 @@ struct BenchRun {
   std::vector<BenchPoint> curve{};  ///< By intra-op threads, then by width.
   std::size_t best = 0;             ///< Index in the curve of the highest median.
   std::size_t knee = 0;             ///< And of the smallest width, as split, that is near it.
+  // What is compared, in rounds of their own after those of the curve: of many widths that do alike,
+  // the one with the highest median owes that to chance as well, so it is measured again.
+  Series best_again{};
   Series adaptive{};
   Series plain{};  ///< Each client calls the model, with libtorch's defaults.
   Series mutex{};  ///< The same, one at a time.
@@ -70,9 +73,9 @@ struct BenchReport {
 
 /// The share of the best width's throughput that an adaptive limit is to reach.
 inline constexpr double kGoalOfBest = 0.97;
-/// From when on the cold start had that share of the best width's median: in that slice, and in the
-/// median of it and all later ones; nothing: not before the rounds. The best is measured later, so
-/// it falls on this what else the machine does. REQUIRES: the curve is measured.
+/// From when on the cold start had that share of the best width's median, when measured again: in
+/// that slice, and in the median of it and all later ones; nothing: not before the rounds. The best
+/// is measured later, so it falls on this what else the machine does.
 [[nodiscard]] std::optional<double> cold_seconds_to_best(const BenchRun& run);
 
 }  // namespace streamgate::tools
