@@ -253,24 +253,46 @@ TEST(Codec, MutatedFramesAreRefusedOrHarmless) {
   }
 }
 
-TEST(Codec, FramesThatLieAreRefused) {
-  const auto refused = [](const std::function<void(std::string&)>& lie) {
-    ChannelPair pair(kSmall);
-    std::string bytes = frame_of({at::rand({4, 4})}, pair);
-    lie(bytes);
-    const std::optional<Block> block = pair.host.allocate(bytes.size(), guard());
-    std::memcpy(block->data(), bytes.data(), bytes.size());
-    try {
-      static_cast<void>(decode(pair.worker.map(*pair.host.lend(*block)), pair.worker));
-    } catch (const CodecError&) {
-      return true;
-    } catch (const ChannelError&) {
-      return true;
-    }
-    return false;
+/// Whether a frame of the value is refused once it was changed so.
+bool is_refused(const IValue& value, const std::function<void(std::string&)>& lie) {
+  ChannelPair pair(kSmall);
+  std::string bytes = frame_of({value}, pair);
+  lie(bytes);
+  const std::optional<Block> block = pair.host.allocate(bytes.size(), guard());
+  std::memcpy(block->data(), bytes.data(), bytes.size());
+  try {
+    static_cast<void>(decode(pair.worker.map(*pair.host.lend(*block)), pair.worker));
+  } catch (const CodecError&) {
+    return true;
+  } catch (const ChannelError&) {
+    return true;
+  }
+  return false;
+}
+
+template <typename T>
+std::function<void(std::string&)> set(std::size_t place, T value) {
+  return [=](std::string& bytes) { std::memcpy(bytes.data() + place, &value, sizeof(value)); };
+}
+
+TEST(Codec, AnElementThatIsNotOfItsListsTypeIsRefused) {
+  const IValue list = c10::List<std::int64_t>({5});
+  constexpr std::size_t kType = sizeof(codec::FrameHeader) + 1;
+  constexpr std::size_t kElement = kType + 1 + sizeof(std::uint64_t);
+  const auto lie = [](std::size_t place, auto was, auto is) {
+    return [=](std::string& bytes) {
+      ASSERT_EQ(bytes[place], static_cast<char>(was)) << "the format is another one";
+      bytes[place] = static_cast<char>(is);
+    };
   };
-  const auto set = [](std::size_t place, auto value) {
-    return [=](std::string& bytes) { std::memcpy(bytes.data() + place, &value, sizeof(value)); };
+  EXPECT_FALSE(is_refused(list, lie(kElement, codec::Tag::kInt, codec::Tag::kInt)));
+  EXPECT_TRUE(is_refused(list, lie(kElement, codec::Tag::kInt, codec::Tag::kFloat)));
+  EXPECT_TRUE(is_refused(list, lie(kType, codec::TypeTag::kInt, codec::TypeTag::kTensor)));
+}
+
+TEST(Codec, FramesThatLieAreRefused) {
+  const auto refused = [x = at::rand({4, 4})](const std::function<void(std::string&)>& lie) {
+    return is_refused(x, lie);
   };
   constexpr std::size_t kTensor = sizeof(codec::FrameHeader);
   constexpr std::size_t kSizes = kTensor + 5;

@@ -332,6 +332,25 @@ TEST_F(OverflowTest, ASharedTensorIsBuiltInPlace) {
   EXPECT_GT(shared.sum().item<float>(), 0) << "it outlives executor and worker";
 }
 
+TEST_F(OverflowTest, ACallGoesToTheWorkerThatSharesItsTensor) {
+  Config two = config();
+  two.overflow.workers = two.overflow.min_workers = 2;
+  start(two);
+  // More than half of an arena each, so of two workers.
+  const at::Tensor one = executor_->empty_shared({3 << 20}, at::kByte);
+  const at::Tensor other = executor_->empty_shared({3 << 20}, at::kByte);
+  ASSERT_NE(owner_of(one), owner_of(other));
+  const Operation where = executor_->operation("streamgate_tests::process_id");
+  const auto worker_of = [&](const at::Tensor& x) {
+    return executor_->run(where, {x}, kInWorker)->toInt();
+  };
+  const auto first = worker_of(one);
+  const auto second = worker_of(other);
+  EXPECT_NE(first, second);
+  EXPECT_EQ(worker_of(other), second);
+  EXPECT_EQ(worker_of(one), first) << "not the one that was at work last";
+}
+
 TEST_F(OverflowTest, ThePolicyCanBeChangedWhileItRuns) {
   start();
   Config never = config();
