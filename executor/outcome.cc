@@ -29,8 +29,9 @@ std::string describe(Outcome outcome, const std::string& evidence) {
   std::string text = "the task has no value: " + std::string(to_string(outcome));
   if (is_rejected(outcome)) text += " (" + std::string(reason(outcome)) + ")";
   if (outcome == Outcome::kTooLarge) {
-    text += ": it needs more memory than the whole budget (memory.budget_bytes, or the device's "
-            "memory less memory.headroom_bytes)";
+    text +=
+        ": it needs more memory than the whole budget (memory.budget_bytes, or the device's "
+        "memory less memory.headroom_bytes)";
   }
   if (!evidence.empty()) text += ": " + evidence;
   return text;

@@ -59,7 +59,8 @@ class OutcomeError : public std::runtime_error {
 
  private:
   Outcome outcome_;
-  std::shared_ptr<const std::string> evidence_;  ///< Shared, as exceptions must copy without throwing.
+  /// Shared, as exceptions must copy without throwing.
+  std::shared_ptr<const std::string> evidence_;
 };
 
 /// Of an OutcomeError; empty for null. Not for users.
@@ -100,7 +101,8 @@ class [[nodiscard]] Result {
   }
 
   /// What is known of how it came to this, for a person: of kWorkerDied and kQuarantined the signal
-  /// or exit code and the last lines that the worker wrote to standard error. Empty where nothing is.
+  /// or exit code and the last lines that the worker wrote to standard error. Empty where nothing
+  /// is.
   [[nodiscard]] std::string evidence() const {
     return outcome_ == Outcome::kFailed ? std::string() : evidence_of(error_);
   }

@@ -95,7 +95,9 @@ class OverflowPolicy {
   [[nodiscard]] virtual bool wants_observations() const noexcept = 0;
 
   /// From a policy that measures it, and has.
-  [[nodiscard]] virtual std::optional<OverflowMeasurement> gain() const noexcept { return std::nullopt; }
+  [[nodiscard]] virtual std::optional<OverflowMeasurement> gain() const noexcept {
+    return std::nullopt;
+  }
 };
 
 /// Every name that make_overflow_policy takes, for it and for the config.

@@ -451,7 +451,8 @@ std::optional<EncodedValues> encode(const std::vector<IValue>& values, Channel& 
   try {
     return ValueWriter(channel, deadline).write(values);
   } catch (const c10::Error& error) {
-    throw CodecError(std::string("libtorch cannot copy a value: ") + error.what_without_backtrace());
+    throw CodecError(std::string("libtorch cannot copy a value: ") +
+                     error.what_without_backtrace());
   }
 }
 

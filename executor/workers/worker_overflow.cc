@@ -65,8 +65,8 @@ std::string Quarantine::evidence_against(const PortableCall& call) const noexcep
   try {
     const std::lock_guard lock(mutex_);
     const Entry& entry = entries_.at(fingerprint);
-    return "it has killed " + std::to_string(entry.killed) + " workers; the last: " +
-           entry.evidence;
+    return "it has killed " + std::to_string(entry.killed) +
+           " workers; the last: " + entry.evidence;
   } catch (const std::exception&) {
     return {};  // Forgotten by now, or no memory for it.
   }

@@ -11,7 +11,7 @@ namespace streamgate::policies::internal {
 namespace {
 
 constexpr std::size_t kTrialWindows = 5;  ///< Windows that one trial may take.
-constexpr double kSame = 1.2;  ///< Limits that are no further apart are the same knee.
+constexpr double kSame = 1.2;             ///< Limits that are no further apart are the same knee.
 constexpr std::uint64_t kBrakeWindows = 64;  ///< For which a limit that failed is not tried.
 
 }  // namespace

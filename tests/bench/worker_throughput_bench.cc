@@ -43,8 +43,8 @@ constexpr std::int64_t kFewRows = 32;
 /// A batch is so many rows.
 constexpr std::int64_t kRowsOfBatch = 2'048;
 
-/// Six linear layers of 512 with relu. On 256 rows the cores are what it waits for. On 32 a third of
-/// its time goes into reading the weights out of the cache, and each process has its own there.
+/// Six linear layers of 512 with relu. On 256 rows the cores are what it waits for. On 32 a third
+/// of its time goes into reading the weights out of the cache, and each process has its own there.
 std::string model_file() {
   static const std::string file = [] {
     torch::jit::Module module("Root");
@@ -63,8 +63,7 @@ std::string model_file() {
 }
 
 /// So many tasks at once here, one intra-op thread each; and workers, if any.
-void run_model(benchmark::State& state, std::int64_t rows, std::size_t width,
-               std::size_t workers) {
+void run_model(benchmark::State& state, std::int64_t rows, std::size_t width, std::size_t workers) {
   Config config;
   config.executor.threads = width;
   config.executor.intra_op_threads = 1;

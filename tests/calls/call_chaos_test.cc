@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sixteen clients of one executor with four workers that are killed, stopped and killed by what they
-// run: every call has one end, which is right; what may be done once is done once; and afterwards
-// nothing is left. How long and with which seed, the environment may say:
+// Sixteen clients of one executor with four workers that are killed, stopped and killed by what
+// they run: every call has one end, which is right; what may be done once is done once; and
+// afterwards nothing is left. How long and with which seed, the environment may say:
 // STREAMGATE_CHAOS_SECONDS, STREAMGATE_CHAOS_SEED.
 #include <streamgate/executor.h>
 
@@ -49,8 +49,8 @@ using Random = std::mt19937_64;
 constexpr std::size_t kWorkers = 4;
 constexpr std::size_t kClients = 16;
 
-/// So many deaths that the pool is kept busy with them and not out of service: ten within 30 s would
-/// stop all starts for as long (docs/workers.md), and these are eight of both kinds.
+/// So many deaths that the pool is kept busy with them and not out of service: ten within 30 s
+/// would stop all starts for as long (docs/workers.md), and these are eight of both kinds.
 class Deaths {
  public:
   explicit Deaths(std::size_t at_once) : at_once_(at_once) {}
@@ -132,8 +132,7 @@ class Client {
   }
 
   [[nodiscard]] std::string note() {
-    return files_
-        .write("note-" + std::to_string(number_) + "-" + std::to_string(++notes_), "")
+    return files_.write("note-" + std::to_string(number_) + "-" + std::to_string(++notes_), "")
         .string();
   }
 
@@ -142,7 +141,8 @@ class Client {
     const bool has_deadline = random_() % 8 == 0;
     const bool is_cancelled = random_() % 12 == 0;
     CallOptions options{.place = plan.place, .repeat = plan.repeat};
-    if (has_deadline) options.deadline = Clock::now() + std::chrono::microseconds(random_() % 20'000);
+    if (has_deadline)
+      options.deadline = Clock::now() + std::chrono::microseconds(random_() % 20'000);
     const Operation operation = executor_.operation(plan.operation);
     std::optional<Result<IValue>> result;
     std::string error;
@@ -204,7 +204,8 @@ class Client {
 void vandalise(const std::stop_token& stop, Tally& tally, std::uint64_t seed) {
   Random random(seed);
   while (!stop.stop_requested()) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(random() % 400));  // Its nature is chance.
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(random() % 400));  // Its nature is chance.
     const std::vector<pid_t> workers = testing::children();
     if (workers.empty()) continue;
     const pid_t worker = workers[random() % workers.size()];
@@ -268,8 +269,7 @@ void run_chaos(std::chrono::seconds time) {
         threads.emplace_back(
             [&client = *clients.back()](const std::stop_token& stop) { client.run(stop); });
       }
-      threads.emplace_back(
-          [&](const std::stop_token& stop) { vandalise(stop, tally, seed); });
+      threads.emplace_back([&](const std::stop_token& stop) { vandalise(stop, tally, seed); });
       std::this_thread::sleep_for(time);
       for (std::jthread& thread : threads) thread.request_stop();
     }
@@ -285,7 +285,8 @@ void run_chaos(std::chrono::seconds time) {
   EXPECT_TRUE(std::filesystem::is_empty(files.folder())) << "a call was begun after it had ended";
 
   for (const auto& [what, count] : tally.ends) std::printf("  %-42s %zu\n", what.c_str(), count);
-  EXPECT_GT(tally.ends["streamgate_tests::noted ok"], 10U) << "in the midst of it, calls got through";
+  EXPECT_GT(tally.ends["streamgate_tests::noted ok"], 10U)
+      << "in the midst of it, calls got through";
   EXPECT_GT(end.workers.calls_started, 10U);
   for (std::size_t i = 0; i < std::min<std::size_t>(tally.wrong.size(), 20); ++i) {
     ADD_FAILURE() << tally.wrong[i];

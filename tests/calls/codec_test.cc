@@ -186,8 +186,8 @@ TEST(Codec, WhatCannotBeCarriedIsNamedWithItsPlace) {
 
 /// Has the worker decode these bytes. What it may do is say that they are wrong; what it says is
 /// right must lie where it may be read.
-/// Whether all of it can be read in a moment: a stride of 0 makes a tensor of any size of a few bytes,
-/// here as where it comes from.
+/// Whether all of it can be read in a moment: a stride of 0 makes a tensor of any size of a few
+/// bytes, here as where it comes from.
 bool is_small(const IValue& value) {
   if (value.isTensor()) return !value.toTensor().defined() || value.toTensor().numel() < 1 << 20;
   if (value.isTuple()) {

@@ -178,8 +178,7 @@ TEST_F(OverflowTest, ACallThatKillsWorkersIsRefusedWhereverItWouldRun) {
   EXPECT_EQ(executor_->run(deadly, {x_, notes, SIGSEGV}, kInWorker).outcome(),
             Outcome::kQuarantined);
   const auto refused = executor_->call(deadly, {x_.clone(), notes, SIGSEGV}).get();
-  EXPECT_EQ(refused.outcome(), Outcome::kQuarantined)
-      << "there is room here, and it would kill us";
+  EXPECT_EQ(refused.outcome(), Outcome::kQuarantined) << "there is room here, and it would kill us";
   EXPECT_NE(refused.evidence().find("killed 2 workers"), std::string::npos) << refused.evidence();
   EXPECT_NE(refused.evidence().find("SIGSEGV"), std::string::npos) << refused.evidence();
   EXPECT_EQ(notes_in(notes), 2U);

@@ -188,8 +188,7 @@ TEST_F(Page, APlotIsReadWithTheKeyboard) {
   }, 3000);)";
   const std::string dom = browse(url(), {"--dump-dom"});
   EXPECT_TRUE(contains(dom, " ago: ok ")) << "a value of the past is read";
-  EXPECT_TRUE(
-      contains(dom, "data-label=\"Tasks that ended, a second, the last "));
+  EXPECT_TRUE(contains(dom, "data-label=\"Tasks that ended, a second, the last "));
   EXPECT_TRUE(contains(dom, "data-focus=\"true\""));
   EXPECT_TRUE(contains(dom, "data-left=\"\"")) << "and not after Escape";
   EXPECT_TRUE(contains(dom, "data-pressed=\"true\""));

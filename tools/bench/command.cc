@@ -110,8 +110,10 @@ void add_bench(CLI::App& app, Action& chosen) {
   command->add_option("--max-width", bench.max_width, "The largest width to measure")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  command->add_option("--rounds", bench.rounds, "Rounds of every width; and again of the best, the adaptive run and the "
-                  "plain ways")
+  command
+      ->add_option("--rounds", bench.rounds,
+                   "Rounds of every width; and again of the best, the adaptive run and the "
+                   "plain ways")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   command->add_option("--seconds", bench.seconds, "Seconds of a turn")

@@ -177,8 +177,8 @@ BenchRun measure(const ScriptModel& model, const BenchOptions& options, std::siz
   best.series = &run.best_again;
   on_turn(0, "cold start");
   run.cold_slice_seconds = options.settle_seconds / static_cast<double>(kColdSlices);
-  run.cold_start = requests_per_second(adaptively, clients,
-                                       nanoseconds_of(run.cold_slice_seconds), kColdSlices);
+  run.cold_start =
+      requests_per_second(adaptively, clients, nanoseconds_of(run.cold_slice_seconds), kColdSlices);
   take_turns({std::move(best),
               {"adaptive", &run.adaptive, adaptively, nothing},
               {"plain threads", &run.plain, {prepare, [&] { model.run(); }}, nothing},

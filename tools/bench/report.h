@@ -43,8 +43,8 @@ struct BenchRun {
   std::vector<BenchPoint> curve{};  ///< By intra-op threads, then by width.
   std::size_t best = 0;             ///< Index in the curve of the highest median.
   std::size_t knee = 0;             ///< And of the smallest width, as split, that is near it.
-  // What is compared, in rounds of their own after those of the curve: of many widths that do alike,
-  // the one with the highest median owes that to chance as well, so it is measured again.
+  // What is compared, in rounds of their own after those of the curve: of many widths that do
+  // alike, the one with the highest median owes that to chance as well, so it is measured again.
   Series best_again{};
   Series adaptive{};
   Series plain{};  ///< Each client calls the model, with libtorch's defaults.
