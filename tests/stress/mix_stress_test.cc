@@ -312,7 +312,7 @@ void live(const Plan& plan, Random& random) {
 TEST(MixStress, SlowEveryTaskHasOneOutcomeAndNothingIsLeft) {
   const unsigned seed = make_seed();
   Random random(seed);
-  const int rounds = kSanitized ? 10 : 24;
+  const int rounds = kSanitized ? 8 : 12;
   for (int round = 0; round < rounds && !HasFailure(); ++round) {
     live({.seed = seed + static_cast<unsigned>(round),
           .later = round % 2 == 1,
@@ -325,7 +325,7 @@ TEST(MixStress, SlowEveryTaskHasOneOutcomeAndNothingIsLeft) {
 TEST(MixStress, SlowExecutorsThatEndInTheMiddleLoseNobody) {
   const unsigned seed = make_seed();
   Random random(seed);
-  const int rounds = kSanitized ? 75 : 300;
+  const int rounds = kSanitized ? 60 : 150;
   for (int round = 0; round < rounds && !HasFailure(); ++round) {
     live({.seed = seed + static_cast<unsigned>(round),
           .later = random() % 2 == 0,
@@ -337,7 +337,7 @@ TEST(MixStress, SlowExecutorsThatEndInTheMiddleLoseNobody) {
 
 // Submissions that are still returning, tasks that end, and an executor that ends with them.
 TEST(MixStress, SlowLastTaskMayEndTheExecutor) {
-  const int rounds = kSanitized ? 1'500 : 8'000;
+  const int rounds = kSanitized ? 1'200 : 4'000;
   for (int round = 0; round < rounds; ++round) {
     auto executor = std::make_unique<Executor>(
         ExecutorOptions{.config = testing::inline_config(1 + static_cast<std::size_t>(round) % 2)});
