@@ -16,7 +16,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -29,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "../support/chaos.h"
 #include "../support/event.h"
 #include "../support/executors.h"
 #include "../support/held.h"
@@ -219,11 +219,6 @@ void vandalise(const std::stop_token& stop, Tally& tally, std::uint64_t seed) {
   }
 }
 
-std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? otherwise : std::stoull(text);
-}
-
 Config config() {
   Config config;
   config.executor.backend = "cpu";
@@ -237,13 +232,8 @@ Config config() {
   return testing::with_gate(config, OpClass::kRaw, 1, 1);
 }
 
-void run_chaos(std::chrono::seconds time) {
-  const std::uint64_t seed =
-      number_from_environment("STREAMGATE_CHAOS_SEED", std::random_device{}());
-  time = std::chrono::seconds(number_from_environment("STREAMGATE_CHAOS_SECONDS",
-                                                      static_cast<std::uint64_t>(time.count())));
-  std::printf("chaos: STREAMGATE_CHAOS_SEED=%llu, %lld s\n", static_cast<unsigned long long>(seed),
-              static_cast<long long>(time.count()));
+void run_chaos(std::chrono::seconds usual_time) {
+  const auto [seed, time] = testing::plan_chaos(usual_time);
   testing::ModuleFiles files;
   {
     Config without = config();
@@ -269,7 +259,8 @@ void run_chaos(std::chrono::seconds time) {
         threads.emplace_back(
             [&client = *clients.back()](const std::stop_token& stop) { client.run(stop); });
       }
-      threads.emplace_back([&](const std::stop_token& stop) { vandalise(stop, tally, seed); });
+      threads.emplace_back(
+          [&tally, seed = seed](const std::stop_token& stop) { vandalise(stop, tally, seed); });
       std::this_thread::sleep_for(time);
       for (std::jthread& thread : threads) thread.request_stop();
     }

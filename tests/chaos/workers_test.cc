@@ -18,7 +18,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -31,6 +30,7 @@
 #include <thread>
 #include <vector>
 
+#include "../support/chaos.h"
 #include "../workers/pool_support.h"
 
 namespace streamgate::executor {
@@ -45,11 +45,6 @@ using testing::held;
 using testing::NoteFile;
 using testing::TestCall;
 using Random = std::mt19937_64;
-
-std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? otherwise : std::stoull(text);
-}
 
 /// Writes a number that cannot be into one of the counts of a worker's rings.
 void spoil_ring(pid_t process, Random& random) {
@@ -276,13 +271,8 @@ void vandalise(const Tally& tally, std::size_t free_descriptors, std::uint64_t s
   }
 }
 
-void run_chaos(std::chrono::seconds time) {
-  const std::uint64_t seed =
-      number_from_environment("STREAMGATE_CHAOS_SEED", std::random_device{}());
-  time = std::chrono::seconds(number_from_environment("STREAMGATE_CHAOS_SECONDS",
-                                                      static_cast<std::uint64_t>(time.count())));
-  std::printf("chaos: STREAMGATE_CHAOS_SEED=%llu, %lld s\n", static_cast<unsigned long long>(seed),
-              static_cast<long long>(time.count()));
+void run_chaos(std::chrono::seconds usual_time) {
+  const auto [seed, time] = testing::plan_chaos(usual_time);
   // A limit on the size of files says so with a signal before it does with an error.
   signal(SIGXFSZ, SIG_IGN);
   const std::filesystem::path folder =
@@ -307,7 +297,7 @@ void run_chaos(std::chrono::seconds time) {
       clients.push_back(std::make_unique<Client>(pool, tally, folder.string(), i, seed + 1 + i));
       threads.emplace_back([&client = *clients.back()] { client.run(); });
     }
-    threads.emplace_back([&] { vandalise(tally, before.descriptors, seed); });
+    threads.emplace_back([&, seed = seed] { vandalise(tally, before.descriptors, seed); });
     std::this_thread::sleep_for(time);
     tally.over = true;
     for (std::thread& thread : threads) thread.join();
