@@ -33,7 +33,9 @@ class Mean {
   void add(double sample) noexcept {
     // One that was stopped by a debugger, or by the system, is no news about the others.
     constexpr double kOutlier = 10;
-    if (count_ >= 8) sample = std::min(sample, kOutlier * value_);
+    if (count_ >= kSettled) sample = std::min(sample, kOutlier * value_);
+    // The first ones were of a process that still loaded and compiled.
+    if (count_ < kSettled && kOutlier * sample < value_) count_ = 0;
     count_ += count_ < kForgetAfter ? 1 : 0;
     value_ += (sample - value_) / count_;
   }
@@ -41,6 +43,7 @@ class Mean {
   [[nodiscard]] bool known(int samples) const noexcept { return count_ >= samples; }
 
  private:
+  static constexpr int kSettled = 8;
   static constexpr int kForgetAfter = 32;
   double value_ = 0;
   int count_ = 0;
@@ -132,6 +135,10 @@ void CheapestOverflow::observe(const OverflowObservation& observation) noexcept 
   if (service <= 0) return;
   if (observation.path == CallPath::kWorker) {
     Operation& operation = find(observation.operation, observation.now);
+    if (observation.first_runs) {
+      operation.worker_seen = observation.now;
+      return;
+    }
     if (std::exchange(operation.tries_again, false)) operation.worker = Mean();
     operation.worker.add(service);
     operation.worker_seen = observation.now;
@@ -217,6 +224,10 @@ OverflowDecision CheapestOverflow::decide(const OverflowSituation& situation) no
   if (const auto reason = stays(situation)) return {.path = CallPath::kHere, .reason = *reason};
   Operation& operation = find(situation.operation, situation.now);
   if (!operation.alone.known(kFew)) {
+    return {.path = CallPath::kHere, .reason = OverflowReason::kUnmeasured};
+  }
+  // Its first run in a worker may take seconds, and nobody waits behind that.
+  if (!operation.worker.known(1) && situation.workers_idle == 0) {
     return {.path = CallPath::kHere, .reason = OverflowReason::kUnmeasured};
   }
   const bool beside = situation.workers_idle < situation.workers;

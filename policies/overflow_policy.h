@@ -67,6 +67,9 @@ struct OverflowObservation {
   std::chrono::nanoseconds service{0};
   std::size_t workers_busy = 0;  ///< Workers that ran something then.
   bool full = true;              ///< Of kHere: all permits of its kind were in use then.
+  /// Of kWorker: one of the first of that operation in that process, in which it is loaded and
+  /// compiled.
+  bool first_runs = false;
 };
 
 /// What workers bring, as measured.

@@ -474,9 +474,8 @@ class CudaGraphs final : public GraphDevice {
                                                  spare_);
     } catch (const NotCapturable&) {
       throw;
-    } catch (const c10::OutOfMemoryError&) {
-      throw;
     } catch (const std::exception& error) {
+      if (is_out_of_memory(error)) throw;
       // Whatever the function threw here and not when it ran: the operation that may not be
       // captured says which it is.
       static_cast<void>(cudaGetLastError());

@@ -9,6 +9,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
 #include <string_view>
 #include <utility>
@@ -26,6 +27,11 @@ constexpr std::size_t kMostRefusals = 256;
 TaskOptions as_graph(std::string_view name) { return {.op_class = OpClass::kGraph, .name = name}; }
 
 }  // namespace
+
+bool is_out_of_memory(const std::exception& error) noexcept {
+  return dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
+         std::strstr(error.what(), "out of memory") != nullptr;
+}
 
 GraphFunction::GraphFunction(Callable callable)
     : GraphFunction({.id = new_id()}, std::move(callable)) {}
@@ -138,9 +144,9 @@ std::optional<Tensors> GraphCache::replay(Slot& slot, const Key& key, const Tens
     Tensors outputs = use.entry()->graph->replay(inputs);
     replays_.fetch_add(1, std::memory_order_relaxed);
     return outputs;
-  } catch (const c10::OutOfMemoryError&) {
+  } catch (const std::exception& error) {
     // After the use, as this graph may go, too.
-    ran_out_of_memory();
+    if (is_out_of_memory(error)) ran_out_of_memory();
     throw;
   }
 }
@@ -207,8 +213,8 @@ Tensors GraphCache::run_eagerly(const GraphFunction& function, const Tensors& in
       throw NotCapturable(known->why);
     }
     return results == GraphResults::kHost ? device_->on_host(outputs) : outputs;
-  } catch (const c10::OutOfMemoryError&) {
-    ran_out_of_memory();
+  } catch (const std::exception& error) {
+    if (is_out_of_memory(error)) ran_out_of_memory();
     throw;
   }
 }
@@ -265,14 +271,15 @@ void GraphCache::capture(const GraphFunction& function, const Tensors& inputs,
   std::unique_ptr<CapturedGraph> graph;
   try {
     graph = device_->capture(function, inputs, outputs, results);
-  } catch (const c10::OutOfMemoryError&) {
-    failures_.fetch_add(1, std::memory_order_relaxed);
-    give_up(0, 0);
-    device_->give_back_memory();
-    return;
   } catch (const NotCapturable& error) {
     failures_.fetch_add(1, std::memory_order_relaxed);
     refuse(*known, error.what());
+    return;
+  } catch (const std::exception& error) {
+    if (!is_out_of_memory(error)) throw;
+    failures_.fetch_add(1, std::memory_order_relaxed);
+    give_up(0, 0);
+    device_->give_back_memory();
     return;
   }
   if (use == GraphUse::kAuto && !graph->pays()) {

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -36,6 +37,10 @@ class NotCapturable : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+
+/// Whether it says that the device has no memory left: c10::OutOfMemoryError, or what TorchScript's
+/// interpreter makes of it, which is a std::runtime_error with its words.
+[[nodiscard]] bool is_out_of_memory(const std::exception& error) noexcept;
 
 /// A computation that may be captured: always the same kernels for inputs of the same shapes, and
 /// everything that it uses but its inputs stays where it is. It is given tensors of the device.
@@ -152,7 +157,7 @@ class GraphCache {
   /// those in use. Outside of tasks.
   void trim(std::size_t bytes);
 
-  /// In a task that found no memory on the device: all graphs that nobody uses are given up, now
+  /// In a task that found no memory on the device (is_out_of_memory): all graphs that nobody uses are given up, now
   /// or, where somebody captures, before the next capture.
   void ran_out_of_memory();
 

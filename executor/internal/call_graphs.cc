@@ -99,8 +99,8 @@ IValue CallGraphs::run_plainly(const Operation& operation, std::vector<IValue> a
   cache_.count_eager();
   try {
     return run_on(cache_.device(), operation, std::move(arguments), data);
-  } catch (const c10::OutOfMemoryError&) {
-    cache_.ran_out_of_memory();
+  } catch (const std::exception& error) {
+    if (is_out_of_memory(error)) cache_.ran_out_of_memory();
     throw;
   }
 }

@@ -78,7 +78,7 @@ void RequestRunner::prepare(std::string_view text) {
   }
 }
 
-const Operation& RequestRunner::find(const std::vector<IValue>& request) {
+RequestRunner::Known& RequestRunner::find(const std::vector<IValue>& request) {
   if (request.size() < kHead) throw CodecError("a request of too few values");
   const std::string name = text_of(request[0]);
   const auto known = operations_.find(name);
@@ -94,11 +94,14 @@ const Operation& RequestRunner::find(const std::vector<IValue>& request) {
       static_cast<void>(modules_->add(std::move(file)));
     }
   }
-  return operations_.emplace(name, Operation::resolve(name, *modules_, nullptr)).first->second;
+  return operations_.emplace(name, Known{Operation::resolve(name, *modules_, nullptr)})
+      .first->second;
 }
 
 IValue RequestRunner::run(std::vector<IValue> request) {
-  const Operation& operation = find(request);
+  Known& known = find(request);
+  ++known.runs;
+  const Operation& operation = known.operation;
   if (!request[kHead - 1].isInt() || request[kHead - 1].toInt() < 0 ||
       request[kHead - 1].toInt() > static_cast<std::int64_t>(Data::kHost)) {
     throw CodecError("a request that does not say where its tensors belong");

@@ -45,14 +45,23 @@ class RequestRunner {
   void prepare(std::string_view text);
   [[nodiscard]] c10::Device device() const { return modules_->device(); }
   /// Finds the operation, and loads its module where that is new, so that run does nothing else.
-  void resolve(const std::vector<c10::IValue>& request) { static_cast<void>(find(request)); }
+  /// Whether it has run here so seldom that libtorch still loads and compiles for it.
+  [[nodiscard]] bool resolve(const std::vector<c10::IValue>& request) {
+    return find(request).runs < kFirstRuns;
+  }
   [[nodiscard]] c10::IValue run(std::vector<c10::IValue> request);
 
  private:
-  [[nodiscard]] const Operation& find(const std::vector<c10::IValue>& request);
+  /// TorchScript compiles a method at its second run, by what it saw at its first.
+  static constexpr std::size_t kFirstRuns = 3;
+  struct Known {
+    Operation operation;
+    std::size_t runs = 0;
+  };
+  [[nodiscard]] Known& find(const std::vector<c10::IValue>& request);
 
   std::unique_ptr<ModuleRegistry> modules_ = std::make_unique<ModuleRegistry>("cpu");
-  std::map<std::string, Operation, std::less<>> operations_;
+  std::map<std::string, Known, std::less<>> operations_;
 };
 
 }  // namespace streamgate::executor

@@ -10,7 +10,7 @@ namespace streamgate::executor {
 
 /// Raised with every change of a message's meaning or of the codec: host and worker may come from
 /// two builds, and neither guesses.
-inline constexpr std::uint32_t kWorkerProtocol = 2;
+inline constexpr std::uint32_t kWorkerProtocol = 3;
 
 /// ChannelMessage::kind. A worker says kUp, is told kConfigure, says kReady or kUnfit; after that
 /// each kCall has exactly one answer. A host that closes the channel means: end.
@@ -20,7 +20,7 @@ enum class MessageKind : std::uint32_t {
   kReady,      ///< Worker: libtorch and modules are loaded.
   kUnfit,      ///< Worker: it cannot be made ready. block: why.
   kCall,    ///< Host: block: the request; argument: start by, in ns of the steady clock; 0: ever.
-  kDone,    ///< Worker: block: the response.
+  kDone,    ///< Worker: block: the response; detail: 1 for one of the first runs, else 0.
   kFailed,  ///< Worker: the operation threw. block: what it said.
   kCancelled,  ///< Worker: it left the call because Channel::cancelled said so.
   kExpired,    ///< Worker: the time to start by was over; nothing was started.

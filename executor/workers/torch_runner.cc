@@ -49,7 +49,8 @@ class TorchRunner final : public CallRunner {
   BlockReference run(RunningCall& call) override {
     progress_of = &call.channel;
     std::vector<c10::IValue> request = decode(std::move(call.request), call.channel);
-    requests_.resolve(request);  // Loads what it needs; modules stay, so not into the arena.
+    // Loads what it needs; modules stay, so not into the arena.
+    call.first_runs = requests_.resolve(request);
     std::vector<c10::IValue> result(1);
     {
       const ArenaAllocation in_arena(call.channel);
@@ -72,6 +73,10 @@ class TorchRunner final : public CallRunner {
       end_if_device_is_lost();
       // What libtorch says without where in libtorch it was said, as it is rethrown at the host.
       throw std::runtime_error(error.what_without_backtrace());
+    } catch (const std::exception&) {
+      // TorchScript's interpreter passes on what an operator throws as something of its own.
+      end_if_device_is_lost();
+      throw;
     }
   }
 

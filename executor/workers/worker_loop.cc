@@ -107,7 +107,7 @@ class WorkerLoop {
     try {
       const BlockReference response = runner_.run(call);
       channel_.count_progress();
-      return send(MessageKind::kDone, number, response);
+      return send(MessageKind::kDone, number, response, call.first_runs ? 1 : 0);
     } catch (const CallCancelled&) {
       return send(MessageKind::kCancelled, number, {});
     } catch (const ChannelError&) {

@@ -36,6 +36,9 @@ class RunningCall {
 
   Channel& channel;
   Block request;  ///< The host's; ending it gives it back.
+  /// Set by the runner: one of the first runs of its kind here, in which libraries load and compile
+  /// what they need, so that its time says nothing of the next ones.
+  bool first_runs = false;
 
   /// Whether the host has asked to leave this call. May be asked on any thread.
   [[nodiscard]] bool is_cancelled() const noexcept { return channel.cancelled() == number_; }

@@ -206,6 +206,7 @@ void WorkerOverflow::ended(PortableCall& call, CallEnd end) noexcept {
       // No memory to remember it with. The next one will be counted.
     }
   }
+  const bool first_runs = end.first_runs;
   const Outcome outcome = call.take(end);
   outcomes_[index_of(outcome)].fetch_add(1, std::memory_order_relaxed);
   if (outcome == Outcome::kOk) {
@@ -215,7 +216,8 @@ void WorkerOverflow::ended(PortableCall& call, CallEnd end) noexcept {
              .operation = call.traits.operation,
              .lane = call.node.classes.lane(),
              .service = now - call.started,
-             .workers_busy = workers_busy()});
+             .workers_busy = workers_busy(),
+             .first_runs = first_runs});
   }
   home_.came_back(call.node, outcome);
 }

@@ -23,7 +23,7 @@ TimePoint after(TimePoint now, std::chrono::nanoseconds time) {
 std::optional<CallResult> result_of(const ChannelMessage& message) {
   switch (static_cast<MessageKind>(message.kind)) {
     case MessageKind::kDone:
-      return CallResult::kDone;
+      return message.detail <= 1 ? std::optional(CallResult::kDone) : std::nullopt;
     case MessageKind::kFailed:
       return CallResult::kFailed;
     case MessageKind::kCancelled:
@@ -260,6 +260,7 @@ void WorkerPool::on_message(const std::shared_ptr<Worker>& worker,
     CallEnd end{.result = *result, .begun = began_now || assignment.call->begun_ > 0};
     if (*result == CallResult::kDone) {
       end.channel = &worker->channel;
+      end.first_runs = message.detail == 1;
       end.response = std::move(block);
     } else if (block) {
       end.text.assign(reinterpret_cast<const char*>(block.data()), block.bytes());

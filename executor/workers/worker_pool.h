@@ -39,6 +39,7 @@ struct CallEnd {
   /// What the operation said, the evidence of the worker's end, or why it was refused.
   std::string text{};
   bool begun = false;  ///< Whether a worker may have done any of it.
+  bool first_runs = false;  ///< Of kDone: as RunningCall::first_runs.
   /// Of the worker, with kWorkerDied.
   WorkerExit cause = WorkerExit::kStopped;
   int signal = 0;

@@ -47,7 +47,9 @@ std::set<cudaStream_t> streams_at_once(Executor& executor, std::size_t tasks) {
 
 TEST_F(CudaBackend, TasksHaveStreamsThatNobodyElseHas) {
   Config config = gpu_config();
-  config.gates[policies::index_of(OpClass::kRaw)].limit = 12;
+  policies::GateConfig& raw = config.gates[policies::index_of(OpClass::kRaw)];
+  raw.policy = "fixed";
+  raw.limit = 12;
   Executor one({.config = config});
   Executor other({.config = config});
   std::set<cudaStream_t> all = streams_at_once(one, 12);

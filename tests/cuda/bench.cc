@@ -176,6 +176,7 @@ struct Service {
     config.executor.streams = 64;
     policies::GateConfig& raw = config.gates[policies::index_of(OpClass::kRaw)];
     if (policy.find_first_not_of("0123456789") == std::string::npos) {
+      raw.policy = "fixed";
       raw.limit = std::stoul(policy);
     } else {
       raw.policy = policy;

@@ -169,11 +169,16 @@ TEST_F(GraphCacheTest, TaskThatFindsNoMemoryFailsAndGraphsGo) {
     TORCH_CHECK_WITH(OutOfMemoryError, false, "no memory");
     return {};
   });
+  const GraphFunction greedy_script([](const Tensors&) -> Tensors {
+    throw std::runtime_error("in the interpreter: RuntimeError: CUDA out of memory. Tried to ...");
+  });
   EXPECT_THROW(static_cast<void>(call(greedy, {at::randn({4})})), c10::OutOfMemoryError);
   EXPECT_EQ(cache_->snapshot().graphs, 0U);
   EXPECT_EQ(account_.memory_given_back, 1) << "what graphs had stays from the device";
   call_often(twice_, at::randn({4}));
   EXPECT_EQ(cache_->snapshot().graphs, 1U) << "not captured again";
+  EXPECT_THROW(static_cast<void>(call(greedy_script, {at::randn({4})})), std::runtime_error);
+  EXPECT_EQ(cache_->snapshot().graphs, 0U);
 }
 
 TEST_F(GraphCacheTest, GraphThatSavesNothingIsKeptForThoseOnlyWhoInsist) {

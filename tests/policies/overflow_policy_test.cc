@@ -319,6 +319,28 @@ TEST(CheapestOverflow, WaitsUntilItKnowsHowLongSuchCallsTake) {
   EXPECT_EQ(decision.worker, milliseconds(10));
 }
 
+TEST(CheapestOverflow, FirstRunsSayNothing) {
+  const auto policy = make_overflow_policy({});
+  // Here the first one compiles the operation.
+  policy->observe({.operation = 1, .service = seconds(2)});
+  for (int i = 0; i < 3; ++i) policy->observe({.operation = 1, .service = milliseconds(10)});
+  for (int i = 0; i < 3; ++i) {
+    policy->observe({.path = CallPath::kWorker,
+                     .operation = 1,
+                     .service = seconds(3),
+                     .first_runs = true});
+  }
+  const OverflowDecision idle = policy->decide(
+      {.operation = 1, .waiting = 3, .width = 2, .workers = 2, .workers_idle = 1});
+  EXPECT_EQ(idle.reason, OverflowReason::kTrial);
+  EXPECT_EQ(idle.worker, milliseconds(10)) << "not seconds";
+  EXPECT_LT(idle.here, seconds(5));
+  const OverflowDecision busy = policy->decide(
+      {.operation = 1, .waiting = 99, .width = 2, .workers = 2, .workers_idle = 0});
+  EXPECT_EQ(busy.path, CallPath::kHere) << "it would wait behind what may take seconds";
+  EXPECT_EQ(busy.reason, OverflowReason::kUnmeasured);
+}
+
 TEST(CheapestOverflow, ExpectsToWaitForABusyWorker) {
   const auto policy = make_overflow_policy({});
   for (int i = 0; i < 5; ++i) {

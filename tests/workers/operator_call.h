@@ -35,6 +35,7 @@ class OperatorCall final : public executor::WorkerCall {
   void complete(executor::CallEnd end) noexcept override {
     how = end.result;
     text = end.text;
+    first_runs = end.first_runs;
     try {
       if (how == executor::CallResult::kDone) {
         result_ = decode(std::move(end.response), *end.channel);
@@ -55,6 +56,7 @@ class OperatorCall final : public executor::WorkerCall {
   executor::CallResult how = executor::CallResult::kDone;
   std::string text;
   std::size_t copied_bytes = 0;
+  bool first_runs = false;
 
  private:
   std::vector<c10::IValue> request_;

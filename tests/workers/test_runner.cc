@@ -177,6 +177,12 @@ BlockReference TestRunner::run(executor::RunningCall& call) {
       raise(SIGKILL);
       break;
     }
+    case kFirstRun:
+      call.first_runs = true;
+      break;
+    case kBadDetail:
+      send(call.channel, {.call = call.channel.started(), .kind = kDoneKind, .detail = 2});
+      hang();
     case kBadBlock:
       return {.offset = std::uint64_t{1} << 40, .bytes = 64};
     default:

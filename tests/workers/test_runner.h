@@ -33,6 +33,8 @@ enum Deed : char {
   kAnswerTwice = '2',     ///< Answers, and once more.
   kDieWhileAnswering = 'q',  ///< Dies with half of the answer written.
   kBadBlock = 'b',           ///< Answers with a block outside its arena.
+  kFirstRun = 'f',           ///< Answers, and says that it was a first run.
+  kBadDetail = 'D',          ///< Answers with a detail that no answer has.
 };
 
 /// Of a line that a deed appends to a file.

@@ -67,6 +67,19 @@ std::string difference_of(const char* name, const std::vector<IValue>& inputs) {
   return difference(here, call(shared_pool(), operation, inputs));
 }
 
+TEST(WorkerCalls, FirstRunsOfAnOperationAreSaidToBeThat) {
+  WorkerPool pool(torch_options());
+  for (const char* name : {"aten::relu", "aten::neg"}) {
+    const Operation operation = Operation::resolve(name, no_modules(), nullptr);
+    for (int i = 0; i < 5; ++i) {
+      OperatorCall made(request_values(operation, operation.bind({at::ones({2})})));
+      pool.submit(made, {});
+      static_cast<void>(made.wait());
+      EXPECT_EQ(made.first_runs, i < 3) << name << ", run " << i;
+    }
+  }
+}
+
 TEST(WorkerCalls, OperatorsGiveTheSameBytesThereAsHere) {
   at::manual_seed(1);
   const at::Tensor a = at::randn({32, 48});

@@ -216,7 +216,7 @@ TEST(WorkerHang, AStoppedProcessIsTakenForHungAndItsCallGoesElsewhere) {
 // ---- nonsense -----------------------------------------------------------------------------------
 
 TEST(WorkerNonsense, AWorkerThatWritesItIsKilledAndItsCallIsNotRepeated) {
-  for (const char* deed : {"s", "o", "b"}) {
+  for (const char* deed : {"s", "o", "b", "D"}) {
     WorkerPool pool(pool_options(1));
     const auto spoilt = call(pool, deed);
     EXPECT_EQ(spoilt->how.result, CallResult::kWorkerDied) << deed;
@@ -224,6 +224,12 @@ TEST(WorkerNonsense, AWorkerThatWritesItIsKilledAndItsCallIsNotRepeated) {
     EXPECT_EQ(spoilt->ends, 1) << deed;
     expect_serves(pool);
   }
+}
+
+TEST(WorkerAnswers, WhatIsSaidOfFirstRunsArrives) {
+  WorkerPool pool(pool_options(1));
+  EXPECT_TRUE(call(pool, "f")->how.first_runs);
+  EXPECT_FALSE(call(pool, "e")->how.first_runs);
 }
 
 TEST(WorkerNonsense, ASecondAnswerIsNoAnswerToTheNextCall) {
