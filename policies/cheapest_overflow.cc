@@ -11,7 +11,9 @@
 //
 // as W permits do W/s calls a second alone, and W/(slowdown s) + B/(cost s) with B workers beside
 // them. All of it is measured with the gate full only: a service time at another width says nothing
-// here.
+// here. And in a trial twice: what a process does in its first seconds, while libraries load and
+// compile, is no measure of it, so a trial ends with this process alone once more, and a second
+// look by that.
 #include <streamgate/policies/internal/overflow_factories.h>
 #include <streamgate/policies/op_class.h>
 
@@ -34,8 +36,6 @@ class Mean {
     // One that was stopped by a debugger, or by the system, is no news about the others.
     constexpr double kOutlier = 10;
     if (count_ >= kSettled) sample = std::min(sample, kOutlier * value_);
-    // The first ones were of a process that still loaded and compiled.
-    if (count_ < kSettled && kOutlier * sample < value_) count_ = 0;
     count_ += count_ < kForgetAfter ? 1 : 0;
     value_ += (sample - value_) / count_;
   }
@@ -89,6 +89,7 @@ class CheapestOverflow final : public OverflowPolicy {
   [[nodiscard]] Operation& find(std::uint64_t operation, nanoseconds now) noexcept;
   [[nodiscard]] std::optional<OverflowReason> stays(const OverflowSituation& situation) noexcept;
   void judge(nanoseconds now) noexcept;
+  void begin_baseline(nanoseconds now, Phase then) noexcept;
 
   const OverflowPolicyOptions options_;
   Phase phase_ = Phase::kTrial;
@@ -96,6 +97,8 @@ class CheapestOverflow final : public OverflowPolicy {
   nanoseconds until_{0};        ///< Of a pause or a baseline.
   bool begins_paused_ = false;  ///< With a pause whose end the first call says.
   int baseline_samples_ = 0;
+  Phase after_baseline_ = Phase::kPays;
+  bool trial_had_baseline_ = false;
   nanoseconds alone_seen_ = kNever;  ///< When this process was last seen alone.
   std::size_t width_ = 1;
   std::size_t workers_ = 0;
@@ -156,7 +159,7 @@ void CheapestOverflow::observe(const OverflowObservation& observation) noexcept 
   } else if (operation.alone.known(kFew)) {
     slowdown_.add(service / operation.alone.value());
     judge(observation.now);
-  } else {
+  } else if (phase_ != Phase::kBaseline) {
     // Workers may be busy all the time from its first call on.
     operation.alone.add(slowdown_.known(kMany) ? service / slowdown_.value() : service);
   }
@@ -174,6 +177,11 @@ void CheapestOverflow::judge(nanoseconds now) noexcept {
   if (phase_ != Phase::kTrial && phase_ != Phase::kPays) return;
   const std::optional<OverflowMeasurement> measured = gain();
   if (!measured) return;
+  if (phase_ == Phase::kTrial && !std::exchange(trial_had_baseline_, true)) {
+    for (Operation& operation : operations_) operation.alone = Mean();
+    slowdown_ = cost_ = Mean();
+    return begin_baseline(now, Phase::kTrial);
+  }
   // What pays is given up only for a loss, so that noise around the bound changes nothing.
   if (measured->gain < (phase_ == Phase::kTrial ? options_.least_gain : 1.0)) {
     phase_ = Phase::kPaused;
@@ -183,6 +191,14 @@ void CheapestOverflow::judge(nanoseconds now) noexcept {
     phase_ = Phase::kPays;
     pause_ = options_.first_pause;
   }
+}
+
+void CheapestOverflow::begin_baseline(nanoseconds now, Phase then) noexcept {
+  phase_ = Phase::kBaseline;
+  after_baseline_ = then;
+  baseline_samples_ = 0;
+  // A sixtieth of the time at most goes into that.
+  until_ = now + options_.baseline_after / 60;
 }
 
 // ---- deciding ----
@@ -197,19 +213,17 @@ std::optional<OverflowReason> CheapestOverflow::stays(const OverflowSituation& s
     if (situation.now < until_) return OverflowReason::kNoGain;
     // All that was measured of workers is void; somebody may have started a daemon.
     phase_ = Phase::kTrial;
+    trial_had_baseline_ = false;
     slowdown_ = cost_ = in_workers_ = Mean();
     for (Operation& operation : operations_) operation.worker = Mean();
   }
   if (phase_ == Phase::kPays && alone_seen_ != kNever &&
       situation.now - alone_seen_ > options_.baseline_after) {
-    phase_ = Phase::kBaseline;
-    baseline_samples_ = 0;
-    // A sixtieth of the time at most goes into that.
-    until_ = situation.now + options_.baseline_after / 60;
+    begin_baseline(situation.now, Phase::kPays);
   }
   if (phase_ == Phase::kBaseline) {
     if (baseline_samples_ < kMany && situation.now < until_) return OverflowReason::kBaseline;
-    phase_ = Phase::kPays;
+    phase_ = after_baseline_;
     alone_seen_ = situation.now;
   }
   return std::nullopt;

@@ -222,4 +222,10 @@ std::string driver_name() {
   return name + "CUDA " + version_of(driver) + ", runtime " + version_of(runtime);
 }
 
+void pin(std::span<std::byte> memory) noexcept {
+  if (cudaHostRegister(memory.data(), memory.size(), cudaHostRegisterDefault) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());  // Not libtorch's to report.
+  }
+}
+
 }  // namespace streamgate::executor::cuda

@@ -17,6 +17,7 @@
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -89,5 +90,8 @@ class Process {
 [[nodiscard]] std::optional<DeviceMemory> memory_of(c10::DeviceIndex device) noexcept;
 /// "580.159.04, CUDA 13.0, runtime 13.0".
 [[nodiscard]] std::string driver_name();
+/// Lets the device copy to and from it without a copy in between, until the process ends. Where it
+/// cannot, they are as of any other memory.
+void pin(std::span<std::byte> memory) noexcept;
 
 }  // namespace streamgate::executor::cuda

@@ -332,6 +332,10 @@ void Channel::close(ChannelEnd why) noexcept {
 
 ChannelEnd Channel::end() const noexcept { return state_->end_.load(std::memory_order_acquire); }
 
+std::span<std::byte> Channel::memory() noexcept {
+  return {state_->memory_.data(), state_->memory_.bytes()};
+}
+
 std::size_t Channel::reserved_bytes() const noexcept { return state_->memory_.bytes(); }
 
 std::size_t Channel::used_bytes() const noexcept {

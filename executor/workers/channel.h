@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -198,7 +199,9 @@ class Channel {
   void close(ChannelEnd why = ChannelEnd::kClosed) noexcept;
   [[nodiscard]] ChannelEnd end() const noexcept;
 
-  [[nodiscard]] std::size_t reserved_bytes() const noexcept;  ///< All of the shared memory.
+  /// All of the shared memory as it is mapped here, for who must tell a device of it.
+  [[nodiscard]] std::span<std::byte> memory() noexcept;
+  [[nodiscard]] std::size_t reserved_bytes() const noexcept;  ///< Its bytes.
   [[nodiscard]] std::size_t used_bytes() const noexcept;      ///< Of our arena, lent ones included.
   [[nodiscard]] std::size_t mapped_bytes() const noexcept;    ///< Of the other arena, held here.
   [[nodiscard]] std::uint64_t bytes_lent() const noexcept;    ///< Ever.

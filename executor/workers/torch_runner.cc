@@ -47,6 +47,7 @@ class TorchRunner final : public CallRunner {
   }
 
   BlockReference run(RunningCall& call) override {
+    if (progress_of == nullptr && requests_.device().is_cuda()) pin_memory_of(call.channel);
     progress_of = &call.channel;
     std::vector<c10::IValue> request = decode(std::move(call.request), call.channel);
     // Loads what it needs; modules stay, so not into the arena.
@@ -87,6 +88,15 @@ class TorchRunner final : public CallRunner {
     throw std::runtime_error(
         "the host's calls are on CUDA, and this program was built without; let "
         "overflow.worker_command name one of the same build");
+#endif
+  }
+
+  /// What comes with a call and what goes back lie in the channel's memory.
+  static void pin_memory_of(Channel& channel) {
+#if STREAMGATE_WITH_CUDA
+    cuda::pin(channel.memory());
+#else
+    static_cast<void>(channel);
 #endif
   }
 

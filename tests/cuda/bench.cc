@@ -173,9 +173,9 @@ struct Service {
   static policies::Config config(const std::string& policy) {
     policies::Config config;
     config.executor.backend = "cuda";
-    config.executor.streams = 64;
     policies::GateConfig& raw = config.gates[policies::index_of(OpClass::kRaw)];
     if (policy.find_first_not_of("0123456789") == std::string::npos) {
+      config.executor.streams = 64;
       raw.policy = "fixed";
       raw.limit = std::stoul(policy);
     } else {
@@ -566,6 +566,41 @@ void overflow(std::chrono::milliseconds time, std::size_t workers) {
   }
 }
 
+/// One client, large tensors from the host and back: here, in a worker, and in a worker from memory
+/// that it shares.
+void transfer(int repetitions, std::int64_t mebibytes) {
+  policies::Config config;
+  config.executor.backend = "cuda";
+  config.overflow.workers = config.overflow.min_workers = 1;
+  config.overflow.arena_bytes = static_cast<std::size_t>(4 * mebibytes) << 20;
+  executor::Executor executor({.config = config});
+  const executor::Operation relu = executor.operation("aten::relu");
+  const at::Tensor ordinary = at::ones({mebibytes << 18});
+  const auto call = [&](const at::Tensor& input, executor::Place place) {
+    return *executor.run(relu, {input}, {.place = place, .data = executor::Data::kHost});
+  };
+  static_cast<void>(call(ordinary, executor::Place::kWorker));  // The worker is ready after it.
+  const at::Tensor shared = executor.empty_shared({mebibytes << 18}, at::kFloat);
+  shared.fill_(1);
+  const auto time_of = [&](const at::Tensor& input, executor::Place place) {
+    constexpr int kCalls = 20;
+    for (int i = 0; i < 3; ++i) static_cast<void>(call(input, place));
+    const Time::time_point begin = Time::now();
+    for (int i = 0; i < kCalls; ++i) static_cast<void>(call(input, place));
+    return seconds(Time::now() - begin) / kCalls * 1e3;
+  };
+  for (int repetition = 0; repetition < repetitions; ++repetition) {
+    const double here = time_of(ordinary, executor::Place::kHere);
+    const double worker = time_of(ordinary, executor::Place::kWorker);
+    const double from_shared = time_of(shared, executor::Place::kWorker);
+    std::printf(
+        "{\"measure\":\"transfer\",\"mebibytes\":%lld,\"repetition\":%d,\"here_ms\":%.2f,"
+        "\"worker_ms\":%.2f,\"worker_from_shared_ms\":%.2f}\n",
+        static_cast<long long>(mebibytes), repetition, here, worker, from_shared);
+    std::fflush(stdout);
+  }
+}
+
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> list;
   for (std::size_t at = 0; at < text.size();) {
@@ -604,13 +639,15 @@ int run(const std::vector<std::string>& words) {
                     std::stoul(word(2, "4"))),
            0;
   }
+  if (what == "transfer") return transfer(std::stoi(word(1, "3")), std::stoi(word(2, "64"))), 0;
   if (what == "first_call") {
     return first_call(std::chrono::milliseconds{std::stoul(word(1, "3000"))}), 0;
   }
   std::fprintf(stderr,
                "usage: serve MODEL host|device CLIENTS,... MILLISECONDS REPETITIONS WAYS,...\n"
                "       cost REPETITIONS | mixed CALLS with|without libtorch|cache MODE\n"
-               "       first_call MILLISECONDS | overflow MILLISECONDS WORKERS\n");
+               "       first_call MILLISECONDS | overflow MILLISECONDS WORKERS\n"
+               "       transfer REPETITIONS MEBIBYTES\n");
   return 2;
 }
 

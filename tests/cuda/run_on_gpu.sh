@@ -120,6 +120,7 @@ if part models; then
 fi
 if part overflow; then
   bench 60 overflow 3000 4 || status=1
+  bench 60 transfer 3 64 || status=1
   # By the daemon, processes use the device side by side.
   export CUDA_MPS_PIPE_DIRECTORY=$work/daemon CUDA_MPS_LOG_DIRECTORY=$work/daemon
   mkdir -p "$work/daemon"
