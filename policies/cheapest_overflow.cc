@@ -11,9 +11,9 @@
 //
 // as W permits do W/s calls a second alone, and W/(slowdown s) + B/(cost s) with B workers beside
 // them. All of it is measured with the gate full only: a service time at another width says nothing
-// here. And in a trial twice: what a process does in its first seconds, while libraries load and
-// compile, is no measure of it, so a trial ends with this process alone once more, and a second
-// look by that.
+// here. And in a trial twice: what processes do in their first seconds, while libraries load and
+// compile, is no measure of them, so a trial ends with this process alone once more, and a second
+// look by that; and a first run in a worker that fell into it makes it begin anew.
 #include <streamgate/policies/internal/overflow_factories.h>
 #include <streamgate/policies/op_class.h>
 
@@ -89,6 +89,11 @@ class CheapestOverflow final : public OverflowPolicy {
   [[nodiscard]] Operation& find(std::uint64_t operation, nanoseconds now) noexcept;
   [[nodiscard]] std::optional<OverflowReason> stays(const OverflowSituation& situation) noexcept;
   void judge(nanoseconds now) noexcept;
+  [[nodiscard]] bool in_trial() const noexcept {
+    return phase_ == Phase::kTrial ||
+           (phase_ == Phase::kBaseline && after_baseline_ == Phase::kTrial);
+  }
+  void begin_trial() noexcept;
   void begin_baseline(nanoseconds now, Phase then) noexcept;
 
   const OverflowPolicyOptions options_;
@@ -99,6 +104,7 @@ class CheapestOverflow final : public OverflowPolicy {
   int baseline_samples_ = 0;
   Phase after_baseline_ = Phase::kPays;
   bool trial_had_baseline_ = false;
+  nanoseconds trial_ended_ = nanoseconds::min();
   nanoseconds alone_seen_ = kNever;  ///< When this process was last seen alone.
   std::size_t width_ = 1;
   std::size_t workers_ = 0;
@@ -140,6 +146,9 @@ void CheapestOverflow::observe(const OverflowObservation& observation) noexcept 
     Operation& operation = find(observation.operation, observation.now);
     if (observation.first_runs) {
       operation.worker_seen = observation.now;
+      // Whatever else was measured meanwhile was measured beside it.
+      if (trial_ended_ > observation.now - observation.service) begin_trial();
+      if (in_trial()) slowdown_ = cost_ = Mean();
       return;
     }
     if (std::exchange(operation.tries_again, false)) operation.worker = Mean();
@@ -159,7 +168,7 @@ void CheapestOverflow::observe(const OverflowObservation& observation) noexcept 
   } else if (operation.alone.known(kFew)) {
     slowdown_.add(service / operation.alone.value());
     judge(observation.now);
-  } else if (phase_ != Phase::kBaseline) {
+  } else if (phase_ == Phase::kPays) {
     // Workers may be busy all the time from its first call on.
     operation.alone.add(slowdown_.known(kMany) ? service / slowdown_.value() : service);
   }
@@ -182,6 +191,7 @@ void CheapestOverflow::judge(nanoseconds now) noexcept {
     slowdown_ = cost_ = Mean();
     return begin_baseline(now, Phase::kTrial);
   }
+  if (phase_ == Phase::kTrial) trial_ended_ = now;
   // What pays is given up only for a loss, so that noise around the bound changes nothing.
   if (measured->gain < (phase_ == Phase::kTrial ? options_.least_gain : 1.0)) {
     phase_ = Phase::kPaused;
@@ -191,6 +201,15 @@ void CheapestOverflow::judge(nanoseconds now) noexcept {
     phase_ = Phase::kPays;
     pause_ = options_.first_pause;
   }
+}
+
+void CheapestOverflow::begin_trial() noexcept {
+  // A pause that is not waited for was not earned.
+  if (phase_ == Phase::kPaused) pause_ = std::max(options_.first_pause, pause_ / 2);
+  phase_ = Phase::kTrial;
+  trial_had_baseline_ = false;
+  trial_ended_ = nanoseconds::min();
+  slowdown_ = cost_ = Mean();
 }
 
 void CheapestOverflow::begin_baseline(nanoseconds now, Phase then) noexcept {
@@ -213,8 +232,8 @@ std::optional<OverflowReason> CheapestOverflow::stays(const OverflowSituation& s
     if (situation.now < until_) return OverflowReason::kNoGain;
     // All that was measured of workers is void; somebody may have started a daemon.
     phase_ = Phase::kTrial;
-    trial_had_baseline_ = false;
-    slowdown_ = cost_ = in_workers_ = Mean();
+    begin_trial();
+    in_workers_ = Mean();
     for (Operation& operation : operations_) operation.worker = Mean();
   }
   if (phase_ == Phase::kPays && alone_seen_ != kNever &&
