@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <cassert>
 #include <chrono>
+#include <cmath>
 #include <utility>
 
 namespace streamgate::policies::internal {
@@ -29,25 +30,36 @@ using std::chrono::nanoseconds;
 
 constexpr nanoseconds kNever = nanoseconds::max();
 
-/// A mean that forgets.
+/// A mean that forgets, and how sure it is.
+template <int kForgetAfter>
 class Mean {
  public:
   void add(double sample) noexcept {
     // One that was stopped by a debugger, or by the system, is no news about the others.
     constexpr double kOutlier = 10;
-    if (count_ >= kSettled) sample = std::min(sample, kOutlier * value_);
+    if (count_ >= 8) sample = std::min(sample, kOutlier * value_);
     count_ += count_ < kForgetAfter ? 1 : 0;
-    value_ += (sample - value_) / count_;
+    const double off = sample - value_;
+    value_ += off / count_;
+    variance_ += (off * (sample - value_) - variance_) / count_;
   }
+  /// What comes now counts for more than what was.
+  void grow_old() noexcept { count_ = std::min(count_, 8); }
   [[nodiscard]] double value() const noexcept { return value_; }
+  [[nodiscard]] double standard_error() const noexcept { return std::sqrt(variance_ / count_); }
   [[nodiscard]] bool known(int samples) const noexcept { return count_ >= samples; }
+  [[nodiscard]] bool full() const noexcept { return count_ == kForgetAfter; }
 
  private:
-  static constexpr int kSettled = 8;
-  static constexpr int kForgetAfter = 32;
   double value_ = 0;
+  double variance_ = 0;
   int count_ = 0;
 };
+/// Of what the next call may take.
+using Recent = Mean<32>;
+/// Of what a judgement on all of overflow hangs on: service times scatter by more than themselves,
+/// and it is asked thousands of times a second whether it pays.
+using Steady = Mean<256>;
 
 double seconds(nanoseconds duration) noexcept {
   return std::chrono::duration<double>(duration).count();
@@ -76,8 +88,8 @@ class CheapestOverflow final : public OverflowPolicy {
   struct Operation {
     std::uint64_t operation = 0;
     nanoseconds used{0};
-    Mean alone;                  ///< Service here, as if no worker were busy.
-    Mean worker;                 ///< Service in a worker.
+    Steady alone;                ///< Service here, as if no worker were busy.
+    Recent worker;               ///< Service in a worker.
     nanoseconds worker_seen{0};  ///< When one was last in a worker, or sent to try again.
     bool tries_again = false;    ///< What comes from a worker next says all anew.
     bool to_worker = false;      ///< Where the last one went.
@@ -85,6 +97,7 @@ class CheapestOverflow final : public OverflowPolicy {
   /// How many samples a mean must have before something hangs on it.
   static constexpr int kFew = 3;
   static constexpr int kMany = 24;
+  static constexpr int kBaseline = 256;  ///< Samples of a baseline.
 
   [[nodiscard]] Operation& find(std::uint64_t operation, nanoseconds now) noexcept;
   [[nodiscard]] std::optional<OverflowReason> stays(const OverflowSituation& situation) noexcept;
@@ -94,6 +107,8 @@ class CheapestOverflow final : public OverflowPolicy {
            (phase_ == Phase::kBaseline && after_baseline_ == Phase::kTrial);
   }
   void begin_trial() noexcept;
+  void forget_workers() noexcept;
+  void pause(nanoseconds now) noexcept;
   void begin_baseline(nanoseconds now, Phase then) noexcept;
 
   const OverflowPolicyOptions options_;
@@ -109,10 +124,10 @@ class CheapestOverflow final : public OverflowPolicy {
   std::size_t width_ = 1;
   std::size_t workers_ = 0;
 
-  std::array<Mean, kLanes> here_;  ///< Service of all tasks here, whatever ran beside them.
-  Mean in_workers_;                ///< And of all calls in workers.
-  Mean slowdown_;
-  Mean cost_;
+  std::array<Recent, kLanes> here_;  ///< Service of all tasks here, whatever ran beside them.
+  Recent in_workers_;                ///< And of all calls in workers.
+  Steady slowdown_;
+  Steady cost_;
   /// By hash; of those that fall on the same few places, the one longest unused is forgotten.
   std::array<Operation, 256> operations_{};
 };
@@ -148,10 +163,10 @@ void CheapestOverflow::observe(const OverflowObservation& observation) noexcept 
       operation.worker_seen = observation.now;
       // Whatever else was measured meanwhile was measured beside it.
       if (trial_ended_ > observation.now - observation.service) begin_trial();
-      if (in_trial()) slowdown_ = cost_ = Mean();
+      if (in_trial()) forget_workers();
       return;
     }
-    if (std::exchange(operation.tries_again, false)) operation.worker = Mean();
+    if (std::exchange(operation.tries_again, false)) operation.worker = Recent();
     operation.worker.add(service);
     operation.worker_seen = observation.now;
     in_workers_.add(service);
@@ -187,20 +202,31 @@ void CheapestOverflow::judge(nanoseconds now) noexcept {
   const std::optional<OverflowMeasurement> measured = gain();
   if (!measured) return;
   if (phase_ == Phase::kTrial && !std::exchange(trial_had_baseline_, true)) {
-    for (Operation& operation : operations_) operation.alone = Mean();
-    slowdown_ = cost_ = Mean();
+    for (Operation& operation : operations_) operation.alone = Steady();
+    forget_workers();
     return begin_baseline(now, Phase::kTrial);
   }
-  if (phase_ == Phase::kTrial) trial_ended_ = now;
-  // What pays is given up only for a loss, so that noise around the bound changes nothing.
-  if (measured->gain < (phase_ == Phase::kTrial ? options_.least_gain : 1.0)) {
-    phase_ = Phase::kPaused;
-    until_ = now + pause_;
-    pause_ = std::min(2 * pause_, options_.longest_pause);
-  } else if (phase_ == Phase::kTrial) {
-    phase_ = Phase::kPays;
-    pause_ = options_.first_pause;
+  const double share = static_cast<double>(workers_) / static_cast<double>(width_);
+  const double of_slowdown = slowdown_.standard_error() / (slowdown_.value() * slowdown_.value());
+  const double of_cost = share * cost_.standard_error() / (cost_.value() * cost_.value());
+  const double error = std::sqrt(of_slowdown * of_slowdown + of_cost * of_cost);
+  if (phase_ == Phase::kPays) {
+    // What pays is given up for a loss only, and for one beyond doubt.
+    if (measured->gain + 3 * error < 1) pause(now);
+    return;
   }
+  const bool enough = slowdown_.full() && cost_.full();
+  if (!enough && std::abs(measured->gain - options_.least_gain) < 2 * error) return;
+  trial_ended_ = now;
+  if (measured->gain < options_.least_gain) return pause(now);
+  phase_ = Phase::kPays;
+  pause_ = options_.first_pause;
+}
+
+void CheapestOverflow::pause(nanoseconds now) noexcept {
+  phase_ = Phase::kPaused;
+  until_ = now + pause_;
+  pause_ = std::min(2 * pause_, options_.longest_pause);
 }
 
 void CheapestOverflow::begin_trial() noexcept {
@@ -209,7 +235,13 @@ void CheapestOverflow::begin_trial() noexcept {
   phase_ = Phase::kTrial;
   trial_had_baseline_ = false;
   trial_ended_ = nanoseconds::min();
-  slowdown_ = cost_ = Mean();
+  forget_workers();
+}
+
+void CheapestOverflow::forget_workers() noexcept {
+  slowdown_ = cost_ = Steady();
+  in_workers_ = Recent();
+  for (Operation& operation : operations_) operation.worker = Recent();
 }
 
 void CheapestOverflow::begin_baseline(nanoseconds now, Phase then) noexcept {
@@ -233,15 +265,14 @@ std::optional<OverflowReason> CheapestOverflow::stays(const OverflowSituation& s
     // All that was measured of workers is void; somebody may have started a daemon.
     phase_ = Phase::kTrial;
     begin_trial();
-    in_workers_ = Mean();
-    for (Operation& operation : operations_) operation.worker = Mean();
   }
   if (phase_ == Phase::kPays && alone_seen_ != kNever &&
       situation.now - alone_seen_ > options_.baseline_after) {
+    for (Operation& operation : operations_) operation.alone.grow_old();
     begin_baseline(situation.now, Phase::kPays);
   }
   if (phase_ == Phase::kBaseline) {
-    if (baseline_samples_ < kMany && situation.now < until_) return OverflowReason::kBaseline;
+    if (baseline_samples_ < kBaseline && situation.now < until_) return OverflowReason::kBaseline;
     phase_ = after_baseline_;
     alone_seen_ = situation.now;
   }
@@ -266,7 +297,7 @@ OverflowDecision CheapestOverflow::decide(const OverflowSituation& situation) no
   const bool beside = situation.workers_idle < situation.workers;
   const double service_here =
       operation.alone.value() * (beside && slowdown_.known(kFew) ? slowdown_.value() : 1);
-  const Mean& all_here = here_[situation.lane];
+  const Recent& all_here = here_[situation.lane];
   const double here = service_here + static_cast<double>(situation.waiting + 1) /
                                          static_cast<double>(situation.width) *
                                          (all_here.known(kFew) ? all_here.value() : service_here);

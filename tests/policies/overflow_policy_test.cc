@@ -35,7 +35,8 @@ struct Plant {
   double slowdown = 1;  ///< Of calls here while workers are busy.
   double cost = 1;      ///< Of a call in a worker, in times of one here.
   double jitter = 0.1;
-  std::size_t first_runs = 0;   ///< Calls in workers of which each takes a second,
+  /// Of the calls in workers every tenth of the first ones takes a second, so many of them,
+  std::size_t first_runs = 0;
   double beside_first_runs = 1;  ///< and slows down what runs beside it.
 };
 
@@ -114,7 +115,7 @@ class Service {
     }
     while (busy_ < plant.workers && !for_workers_.empty()) {
       ++busy_;
-      const bool first = plant.first_runs > 0;
+      const bool first = in_workers_ever_++ % 10 == 0 && plant.first_runs > 0;
       if (first) --plant.first_runs;
       begin(CallPath::kWorker, for_workers_.front(), first ? 1 / plant.here_s : plant.cost, first);
       for_workers_.pop_front();
@@ -160,6 +161,7 @@ class Service {
   std::size_t running_ = 0;
   std::size_t busy_ = 0;
   int first_running_ = 0;
+  std::size_t in_workers_ever_ = 0;
 };
 
 /// What the same service does with another policy.
