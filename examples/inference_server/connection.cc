@@ -11,6 +11,8 @@
 namespace inference_server {
 
 bool Connection::wait_for_request() {
+  flush();
+  if (closes_) return false;
   if (begin_ == end_) {
     std::array<pollfd, 2> polled{pollfd{socket_, POLLIN, 0}, pollfd{stopped_, POLLIN, 0}};
     const Clock::time_point until = Clock::now() + limits_.idle_timeout;
@@ -59,10 +61,16 @@ bool Connection::is_readable() const { return begin_ != end_ || !closes_; }
 bool Connection::is_writable() const { return true; }
 
 ssize_t Connection::fill() {
+  flush();
   for (;;) {
-    if (!wait(POLLIN, read_by_)) return -1;
-    const ssize_t got = ::recv(socket_, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
-    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    // Most of a request is there at once; what comes drop by drop has its end all the same.
+    const bool late = Clock::now() >= read_by_;
+    const ssize_t got = late ? -1 : ::recv(socket_, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+    if (late || (got < 0 && errno == EAGAIN)) {
+      if (!wait(POLLIN, read_by_)) return -1;
+      continue;
+    }
+    if (got < 0 && errno == EINTR) continue;
     begin_ = 0;
     end_ = got > 0 ? static_cast<std::size_t>(got) : 0;
     if (got <= 0) closes_ = true;
@@ -87,16 +95,31 @@ ssize_t Connection::read(char* bytes, size_t size) {
 }
 
 ssize_t Connection::write(const char* bytes, size_t size) {
+  if (unsent_.size() + size > kBufferBytes) flush();
+  if (size >= kBufferBytes) {
+    send({bytes, size});
+  } else {
+    unsent_.append(bytes, size);
+  }
+  return broken_ ? -1 : static_cast<ssize_t>(size);
+}
+
+void Connection::flush() {
+  send(unsent_);
+  unsent_.clear();
+}
+
+void Connection::send(std::string_view bytes) {
+  if (bytes.empty() || broken_) return;
   if (write_by_ == Clock::time_point{}) write_by_ = Clock::now() + limits_.request_timeout;
-  for (;;) {
-    const ssize_t sent = ::send(socket_, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent >= 0) return sent;
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) {
-      closes_ = true;
-      return -1;
+  while (!bytes.empty()) {
+    const ssize_t sent = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+    } else if (errno != EINTR && (errno != EAGAIN || !wait(POLLOUT, write_by_))) {
+      closes_ = broken_ = true;
+      return;
     }
-    if (!wait(POLLOUT, write_by_)) return -1;
   }
 }
 

@@ -30,6 +30,8 @@ class Connection final : public httplib::Stream {
 
   /// Waits for the first byte of the next request; false when there will be none.
   [[nodiscard]] bool wait_for_request();
+  /// Sends what was written. Reading does so too: who is asked to go on must hear it.
+  void flush();
 
   /// This connection is not to be used for another request.
   void close_after_reply() noexcept { closes_ = true; }
@@ -49,6 +51,7 @@ class Connection final : public httplib::Stream {
   using Clock = std::chrono::steady_clock;
   [[nodiscard]] bool wait(short events, Clock::time_point deadline);
   [[nodiscard]] ssize_t fill();
+  void send(std::string_view bytes);
 
   const socket_t socket_;
   const int stopped_;
@@ -58,9 +61,13 @@ class Connection final : public httplib::Stream {
   std::size_t bytes_left_ = 0;
   bool closes_ = false;
   bool timed_out_ = false;
-  std::array<char, 16'384> buffer_{};  ///< What has come, perhaps of the next request, too.
+  bool broken_ = false;  ///< Nobody takes what is sent.
+  static constexpr std::size_t kBufferBytes = 32'768;
+  std::array<char, kBufferBytes> buffer_{};  ///< What has come, perhaps of the next request, too.
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
+  /// cpp-httplib writes head and body apart, and each packet wakes the client.
+  std::string unsent_;
 };
 
 }  // namespace inference_server

@@ -37,12 +37,14 @@ class ConnectionThreads final : public httplib::TaskQueue {
   // void in cpp-httplib 0.11 (Debian 12), bool in 0.18 (Debian 13).
   using Enqueued = decltype(std::declval<httplib::TaskQueue&>().enqueue(nullptr));
   Enqueued enqueue(Job job) override {
+    bool room = false;
     {
       const std::lock_guard lock(mutex_);
-      const bool room = busy_ + accepted_.size() + 1 < threads_.size();
-      (room ? accepted_ : refused_).push_back(std::move(job));
+      room = busy_ + accepted_.jobs.size() + 1 < threads_.size();
+      (room ? accepted_ : refused_).jobs.push_back(std::move(job));
     }
-    changed_.notify_all();
+    // One: hundreds that were woken for each connection would take the cores from those who serve.
+    (room ? accepted_ : refused_).changed.notify_one();
     return static_cast<Enqueued>(true);
   }
 
@@ -51,22 +53,28 @@ class ConnectionThreads final : public httplib::TaskQueue {
       const std::lock_guard lock(mutex_);
       ends_ = true;
     }
-    changed_.notify_all();
+    accepted_.changed.notify_all();
+    refused_.changed.notify_all();
     for (std::thread& thread : threads_) thread.join();
   }
 
  private:
   enum class Role : std::uint8_t { kServe, kRefuse };
 
-  void work(std::deque<Job>& jobs, Role role) {
+  struct Queue {
+    std::deque<Job> jobs;
+    std::condition_variable changed;
+  };
+
+  void work(Queue& queue, Role role) {
     role_ = role;
     std::unique_lock lock(mutex_);
     for (;;) {
-      changed_.wait(lock, [&] { return ends_ || !jobs.empty(); });
+      queue.changed.wait(lock, [&] { return ends_ || !queue.jobs.empty(); });
       // What was taken in is ended, too: its socket must be closed.
-      if (jobs.empty()) return;
-      Job job = std::move(jobs.front());
-      jobs.pop_front();
+      if (queue.jobs.empty()) return;
+      Job job = std::move(queue.jobs.front());
+      queue.jobs.pop_front();
       if (role == Role::kServe) ++busy_;
       lock.unlock();
       job();
@@ -79,9 +87,8 @@ class ConnectionThreads final : public httplib::TaskQueue {
   inline static thread_local Role role_ = Role::kServe;
 
   std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Job> accepted_;
-  std::deque<Job> refused_;
+  Queue accepted_;
+  Queue refused_;
   std::size_t busy_ = 0;
   bool ends_ = false;
   std::vector<std::thread> threads_;  // Last: they use the others.

@@ -198,6 +198,7 @@ class HttpServer::Impl final : public httplib::Server {
         bool closed = false;
         if (!answer(*this, connection, closed) || closed || connection.closes()) break;
       }
+      connection.flush();
       current = nullptr;
     }
     // So that the client reads the last reply even if it still sends.
