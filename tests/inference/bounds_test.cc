@@ -94,7 +94,7 @@ TEST_F(Bounds, AClientThatSendsByteByByteHasOneDeadlineForAllOfThem) {
   const ServerProcess& server = *server_;
   Connection drips(AF_INET, server.port());
   const auto begin = std::chrono::steady_clock::now();
-  // So long that no machine carries it byte by byte within the second that it has.
+  // So long that no machine carries it byte by byte within the time that it has.
   const std::string request = ServerProcess::post_text(kInfer, digits_body(10));
   std::size_t sent = 0;
   try {
