@@ -183,7 +183,7 @@ void CheapestOverflow::observe(const OverflowObservation& observation) noexcept 
   } else if (operation.alone.known(kFew)) {
     slowdown_.add(service / operation.alone.value());
     judge(observation.now);
-  } else if (phase_ == Phase::kPays) {
+  } else if (phase_ != Phase::kBaseline) {
     // Workers may be busy all the time from its first call on.
     operation.alone.add(slowdown_.known(kMany) ? service / slowdown_.value() : service);
   }

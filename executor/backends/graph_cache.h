@@ -157,8 +157,8 @@ class GraphCache {
   /// those in use. Outside of tasks.
   void trim(std::size_t bytes);
 
-  /// In a task that found no memory on the device (is_out_of_memory): all graphs that nobody uses are given up, now
-  /// or, where somebody captures, before the next capture.
+  /// In a task that found no memory on the device (is_out_of_memory): all graphs that nobody uses
+  /// are given up, now or, where somebody captures, before the next capture.
   void ran_out_of_memory();
 
   /// Counts a call that ran beside the cache, as it can have no graph.

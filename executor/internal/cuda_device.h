@@ -85,8 +85,8 @@ class Process {
 
 /// "NVIDIA H100 80GB HBM3, 79.1 GiB, sm_90"; empty where there is no such device.
 [[nodiscard]] std::string device_name(c10::DeviceIndex device);
-/// Nothing where the device does not say. Memory that libtorch's allocator keeps for later counts as
-/// free: the next tensor has it.
+/// Nothing where the device does not say. Memory that libtorch's allocator keeps for later counts
+/// as free: the next tensor has it.
 [[nodiscard]] std::optional<DeviceMemory> memory_of(c10::DeviceIndex device) noexcept;
 /// "580.159.04, CUDA 13.0, runtime 13.0".
 [[nodiscard]] std::string driver_name();

@@ -293,11 +293,9 @@ bool Channel::wait_for_end(const std::atomic<bool>& otherwise) noexcept {
   const auto ended = [&]() noexcept {
     return end() != ChannelEnd::kOpen || state_->peer_has_closed();
   };
-  static_cast<void>(
-      state_->shared_->ended[state_->ours()].wait(TimePoint::max(), [&]() noexcept {
-        return ended() ||
-               !otherwise.load(std::memory_order_seq_cst);  // Pairs with leave_wait_for_end.
-      }));
+  static_cast<void>(state_->shared_->ended[state_->ours()].wait(TimePoint::max(), [&]() noexcept {
+    return ended() || !otherwise.load(std::memory_order_seq_cst);  // Pairs with leave_wait_for_end.
+  }));
   return ended();
 }
 

@@ -38,7 +38,7 @@ struct CallEnd {
   Block response{};
   /// What the operation said, the evidence of the worker's end, or why it was refused.
   std::string text{};
-  bool begun = false;  ///< Whether a worker may have done any of it.
+  bool begun = false;       ///< Whether a worker may have done any of it.
   bool first_runs = false;  ///< Of kDone: as RunningCall::first_runs.
   /// Of the worker, with kWorkerDied.
   WorkerExit cause = WorkerExit::kStopped;

@@ -197,9 +197,10 @@ TEST_F(CudaCalls, WorkerThatLosesItsDeviceIsReplacedAndThisProcessKeepsIts) {
   config.overflow.policy = "when_full";
   config.overflow.attempts = 1;
   start(config);
-  executor_->register_module("index", files_.save("index.pt",
-                                                  "def forward(self, x, indices):\n"
-                                                  "    return torch.index_select(x, 0, indices)\n"));
+  executor_->register_module("index",
+                             files_.save("index.pt",
+                                         "def forward(self, x, indices):\n"
+                                         "    return torch.index_select(x, 0, indices)\n"));
   const at::Tensor values = at::ones({4});
   const at::Tensor indices = at::full({64}, 1'000'000, at::TensorOptions().dtype(at::kLong));
   const executor::CallOptions in_worker{.place = Place::kWorker, .data = Data::kHost};

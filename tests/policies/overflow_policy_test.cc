@@ -361,17 +361,15 @@ TEST(CheapestOverflow, FirstRunsSayNothing) {
   const auto policy = make_overflow_policy({});
   for (int i = 0; i < 3; ++i) policy->observe({.operation = 1, .service = milliseconds(10)});
   for (int i = 0; i < 3; ++i) {
-    policy->observe({.path = CallPath::kWorker,
-                     .operation = 1,
-                     .service = seconds(3),
-                     .first_runs = true});
+    policy->observe(
+        {.path = CallPath::kWorker, .operation = 1, .service = seconds(3), .first_runs = true});
   }
-  const OverflowDecision idle = policy->decide(
-      {.operation = 1, .waiting = 3, .width = 2, .workers = 2, .workers_idle = 1});
+  const OverflowDecision idle =
+      policy->decide({.operation = 1, .waiting = 3, .width = 2, .workers = 2, .workers_idle = 1});
   EXPECT_EQ(idle.reason, OverflowReason::kTrial);
   EXPECT_EQ(idle.worker, milliseconds(10)) << "not seconds";
-  const OverflowDecision busy = policy->decide(
-      {.operation = 1, .waiting = 99, .width = 2, .workers = 2, .workers_idle = 0});
+  const OverflowDecision busy =
+      policy->decide({.operation = 1, .waiting = 99, .width = 2, .workers = 2, .workers_idle = 0});
   EXPECT_EQ(busy.path, CallPath::kHere) << "it would wait behind what may take seconds";
   EXPECT_EQ(busy.reason, OverflowReason::kUnmeasured);
 }
