@@ -108,7 +108,8 @@ TEST(ProbeMeasures, LongDeviceThatNeverFailsAndWritesTheLimitsFile) {
   const policies::Limits limits = policies::load_limits(out);
   ASSERT_EQ(limits.classes.size(), 3U);
   EXPECT_EQ(limits.provenance.backend, "emulator");
-  EXPECT_EQ(limits.provenance.device, measured.report.at("provenance").at("device").get<std::string>());
+  EXPECT_EQ(limits.provenance.device,
+            measured.report.at("provenance").at("device").get<std::string>());
   for (const policies::ClassLimits& of : limits.classes) {
     const Json& json = measured.of(std::string(to_string(of.op_class)));
     EXPECT_EQ(of.ceiling, json.at("ceiling"));
