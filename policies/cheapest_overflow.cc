@@ -162,8 +162,13 @@ void CheapestOverflow::observe(const OverflowObservation& observation) noexcept 
     if (observation.first_runs) {
       operation.worker_seen = observation.now;
       // Whatever else was measured meanwhile was measured beside it.
-      if (trial_ended_ > observation.now - observation.service) begin_trial();
-      if (in_trial()) forget_workers();
+      if (trial_ended_ > observation.now - observation.service) {
+        // Nor was the pause earned that followed from it.
+        if (phase_ == Phase::kPaused) pause_ = std::max(options_.first_pause, pause_ / 2);
+        begin_trial();
+      } else if (in_trial()) {
+        forget_workers();
+      }
       return;
     }
     if (std::exchange(operation.tries_again, false)) operation.worker = Recent();
@@ -230,8 +235,6 @@ void CheapestOverflow::pause(nanoseconds now) noexcept {
 }
 
 void CheapestOverflow::begin_trial() noexcept {
-  // A pause that is not waited for was not earned.
-  if (phase_ == Phase::kPaused) pause_ = std::max(options_.first_pause, pause_ / 2);
   phase_ = Phase::kTrial;
   trial_had_baseline_ = false;
   trial_ended_ = nanoseconds::min();
@@ -256,14 +259,10 @@ void CheapestOverflow::begin_baseline(nanoseconds now, Phase then) noexcept {
 
 /// Why no worker is to be used now, whatever the call.
 std::optional<OverflowReason> CheapestOverflow::stays(const OverflowSituation& situation) noexcept {
-  if (std::exchange(begins_paused_, false)) {
-    until_ = situation.now + pause_;
-    pause_ = std::min(2 * pause_, options_.longest_pause);
-  }
+  if (std::exchange(begins_paused_, false)) pause(situation.now);
   if (phase_ == Phase::kPaused) {
     if (situation.now < until_) return OverflowReason::kNoGain;
     // All that was measured of workers is void; somebody may have started a daemon.
-    phase_ = Phase::kTrial;
     begin_trial();
   }
   if (phase_ == Phase::kPays && alone_seen_ != kNever &&
