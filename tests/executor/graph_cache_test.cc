@@ -181,6 +181,16 @@ TEST_F(GraphCacheTest, TaskThatFindsNoMemoryFailsAndGraphsGo) {
   EXPECT_EQ(cache_->snapshot().graphs, 0U);
 }
 
+TEST_F(GraphCacheTest, CaptureThatFindsNoMemoryIsTriedAgain) {
+  account_.no_memory = true;
+  call_often(twice_, at::randn({4}));
+  const GraphCacheSnapshot seen = cache_->snapshot();
+  EXPECT_EQ(seen.failures, 1U);
+  EXPECT_EQ(account_.memory_given_back, 1);
+  EXPECT_EQ(seen.captures, 1U) << "memory comes back; it is no call that cannot be captured";
+  EXPECT_TRUE(seen.not_capturable.empty());
+}
+
 TEST_F(GraphCacheTest, GraphThatSavesNothingIsKeptForThoseOnlyWhoInsist) {
   account_.pays = false;
   for (int i = 0; i < 10; ++i) static_cast<void>(call(twice_, {at::randn({4})}));

@@ -9,7 +9,9 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
+#include <stdexcept>
 #include <thread>
+#include <utility>
 
 namespace streamgate::testing {
 
@@ -30,6 +32,7 @@ struct GraphAccount {
   std::atomic<int> alive{0};
   const executor::Executor* executor = nullptr;  ///< Whose permits are looked at; may be null.
   bool pays = true;
+  bool no_memory = false;  ///< The next capture finds none.
   std::atomic<int> memory_given_back{0};
 };
 
@@ -74,6 +77,10 @@ class StandInGraphs final : public GraphDevice {
     account_.capturing = false;
     // As a device would notice.
     if (inputs.front().numel() == 13) throw NotCapturable("thirteen");
+    if (std::exchange(account_.no_memory, false)) {
+      // As TorchScript's interpreter passes it on.
+      throw std::runtime_error("RuntimeError: CUDA out of memory. Tried to ...");
+    }
     return std::make_unique<StandInGraph>(account_, function);
   }
   void give_back_memory() noexcept override { ++account_.memory_given_back; }
